@@ -1,0 +1,1 @@
+"""Input pipelines with the API of tf.data, on numpy, without TensorFlow and without jax."""

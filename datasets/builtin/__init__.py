@@ -1,0 +1,1 @@
+"""Ready data sets: small ones embedded, larger ones fetched on first use."""

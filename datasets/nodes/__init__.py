@@ -1,0 +1,1 @@
+"""The nodes behind a Dataset: one file a family."""

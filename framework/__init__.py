@@ -1,0 +1,1 @@
+"""lamina: a Keras-like training framework on JAX."""

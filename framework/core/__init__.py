@@ -1,0 +1,1 @@
+"""Argument checks, errors, nested structures, dtypes, registry and configuration: the lowest rank, without jax."""
