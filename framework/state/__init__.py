@@ -1,1 +1,1 @@
-"""state"""
+"""Variables, the frame that replaces their values while tracing, and randomness."""

@@ -1,0 +1,200 @@
+"""Configuration of objects: constructor arguments are captured once, here, so that no class writes `get_config`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any, Self
+
+import numpy as np
+
+from lamina.core import registry
+from lamina.core.dtypes import DTypePolicy
+
+
+@functools.cache
+def _parameters(cls: type) -> dict[str, tuple[Any, bool]]:
+    """The constructor's parameters, base classes' included: name -> (default, belongs to a class of lamina)."""
+    found: dict[str, tuple[Any, bool]] = {}
+    for klass in cls.__mro__:
+        init = klass.__dict__.get("__init__")
+        if init is None:
+            continue
+        params = list(inspect.signature(init).parameters.values())[1:]
+        builtin = klass.__module__.split(".")[0] == "lamina"
+        for p in params:
+            if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+                found.setdefault(p.name, (p.default, builtin))
+        if not any(p.kind is p.VAR_KEYWORD for p in params):
+            break
+    return found
+
+
+@functools.cache
+def _signature(cls: type) -> inspect.Signature:
+    return inspect.signature(cls.__init__)
+
+
+def _capture(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
+    try:
+        bound = _signature(cls).bind(None, *args, **kwargs)
+    except TypeError:
+        return dict(kwargs)  # __init__ itself will raise the error
+    captured: dict[str, Any] = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = _signature(cls).parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            captured.update(value)
+        elif kind is not inspect.Parameter.VAR_POSITIONAL:
+            captured[name] = value
+    return captured
+
+
+class Configurable:
+    """Base of everything that a config describes: its constructor's arguments, by name.
+
+    A built-in class keeps each argument in an attribute of the same name, in its normal form, and the config
+    reads that; for arguments of a user's own class the config holds what the constructor was given.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if not cls.__name__.startswith("_"):
+            registry.add_builtin(cls)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Captures the constructor's arguments."""
+        self = super().__new__(cls)
+        self.__dict__["_captured"] = _capture(cls, args, kwargs)
+        return self
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values; `from_config` makes an equal object of them."""
+        config = {}
+        for name, (default, builtin) in _parameters(type(self)).items():
+            value = self._captured.get(name, default)
+            if builtin:
+                value = getattr(self, name, value)
+            if value is inspect.Parameter.empty:
+                continue
+            config[name] = serialize_value(value)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """An object made from what `get_config` returned."""
+        return cls(**{k: deserialize_value(v) for k, v in config.items()})
+
+
+def module_label(obj: Any) -> str | None:
+    """The public module of a class or function in a saved config.
+
+    Configs carry Keras' module names, so that files can be exchanged with Keras in both directions.
+    """
+    family = registry.family_of(obj.__module__)
+    if family is None or registry.is_registered(obj):
+        return None
+    return "keras" if family == "models" else f"keras.{family}"
+
+
+def serialize_object(obj: Any) -> Any:
+    """An object as a dict of module, class name, config and registered name (Keras 3's format).
+
+    Example:
+        >>> serialize_object(DTypePolicy("float32"))["config"]
+        {'name': 'float32'}
+    """
+    if obj is None:
+        return None
+    if isinstance(obj, DTypePolicy):
+        return {"module": "keras", "class_name": "DTypePolicy", "config": obj.get_config(), "registered_name": None}
+    if registry.is_function(obj) or not hasattr(obj, "get_config"):
+        name = registry.registered_name(obj)
+        if name == "<lambda>":
+            raise ValueError(
+                "A lambda cannot be saved. Give the function a name and decorate it with "
+                "lamina.saving.register_keras_serializable()."
+            )
+        label = module_label(obj)
+        if label is not None:
+            return name
+        return {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
+    cls = type(obj)
+    return {
+        "module": module_label(cls),
+        "class_name": cls.__name__,
+        "config": obj.get_config(),
+        "registered_name": None if module_label(cls) else registry.registered_name(cls),
+    }
+
+
+def serialize_value(value: Any) -> Any:
+    """A constructor argument as plain values; objects inside become dicts."""
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        return value
+    if isinstance(value, dict):
+        return {k: serialize_value(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(serialize_value(v) for v in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray) or (hasattr(value, "__array__") and hasattr(value, "dtype")):
+        array = np.asarray(value)
+        return {"class_name": "__numpy__", "config": {"value": array.tolist(), "dtype": str(array.dtype)}}
+    return serialize_object(value)
+
+
+def _is_serialized(value: Any) -> bool:
+    return isinstance(value, dict) and "class_name" in value and "config" in value
+
+
+def deserialize_value(value: Any, custom_objects: dict[str, Any] | None = None) -> Any:
+    """The reverse of `serialize_value`; dicts that describe an object become that object."""
+    if _is_serialized(value):
+        return deserialize_object(value, custom_objects)
+    if isinstance(value, dict):
+        return {k: deserialize_value(v, custom_objects) for k, v in value.items()}
+    if isinstance(value, list):
+        return [deserialize_value(v, custom_objects) for v in value]
+    if isinstance(value, tuple):
+        return tuple(deserialize_value(v, custom_objects) for v in value)
+    return value
+
+
+def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None, family: str | None = None) -> Any:
+    """The object that a dict of `serialize_object` describes. Only known classes are made; no code is run.
+
+    Raises:
+        ValueError: the class is unknown, or the dict does not describe an object.
+    """
+    if not _is_serialized(config):
+        raise ValueError(f"Expected a dict with 'class_name' and 'config', got {str(config)[:80]!r}.")
+    name, inner = config["class_name"], config["config"]
+    if name == "DTypePolicy":
+        return DTypePolicy.from_config(inner)
+    if name == "__tuple__":
+        return tuple(deserialize_value(v, custom_objects) for v in inner["value"])
+    if name == "__numpy__":
+        return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "function":
+        return find_class(config.get("module") or "", inner, custom_objects, family)
+    cls = find_class(config.get("module") or "", config.get("registered_name") or name, custom_objects, family)
+    if not hasattr(cls, "from_config"):
+        return cls
+    if custom_objects:
+        with registry.custom_object_scope(custom_objects):
+            return cls.from_config(dict(inner))
+    return cls.from_config(dict(inner))
+
+
+def find_class(module: str, name: str, custom_objects: dict[str, Any] | None, family: str | None) -> Any:
+    """The class or function meant by a config's module and name."""
+    short = name.split(">")[-1]
+    found = registry.get_registered_object(name, custom_objects)
+    if found is not None:
+        return found
+    guess = module.removeprefix("keras.").removeprefix("lamina.").removeprefix("src.")
+    for candidate in (family, guess, guess.split(".")[0], *registry.BUILTIN):
+        if candidate in registry.BUILTIN and short in registry.BUILTIN[candidate]:
+            return registry.BUILTIN[candidate][short]
+    return registry.lookup(family or guess or "object", short, custom_objects)
