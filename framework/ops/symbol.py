@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core.dtypes import standardize_dtype
-from lamina.core.errors import describe
+from lamina.core.errors import describe, listing
 from lamina.state.frame import Frame, current_frame
 
 # Operators of Symbol, filled by the modules that define the ops.
@@ -218,6 +218,7 @@ def make_input(shape: Any, dtype: Any, name: str) -> Symbol:
         if "dtype must" in str(error):
             raise
         raise ValueError(
-            f"Input '{name}': shape must be a tuple of integers and None, without the batch axis, got {describe(shape)}."
+            f"Input '{name}': shape must be a tuple of integers and None, without the batch axis, "
+            f"got {describe(shape)}."
         ) from error
     return symbol

@@ -206,8 +206,9 @@ def _install_operators() -> None:
         setattr(Variable, f"__r{name}__", backward(fn))
     for name in ("lt", "le", "gt", "ge"):
         setattr(Variable, f"__{name}__", forward(getattr(operator, name)))
-    for name in ("neg", "abs", "invert"):
-        setattr(Variable, f"__{name}__", lambda self, fn=getattr(operator, name): fn(self.value))
+    Variable.__neg__ = lambda self: -self.value  # type: ignore[attr-defined]
+    Variable.__abs__ = lambda self: abs(self.value)  # type: ignore[attr-defined]
+    Variable.__invert__ = lambda self: ~self.value  # type: ignore[attr-defined]
 
 
 _install_operators()

@@ -1,1 +1,1 @@
-"""Bytes only: protobuf messages, crc32c, record files. Knows neither jax nor the rest of lamina but core."""
+"""Bytes of files: protobuf messages, checksums, record files and sorted tables. It imports no jax."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lamina.wire.proto import declare
+from lamina.wire.tensor import TensorShapeProto
 
 _messages = declare(
     "bundle",
@@ -37,7 +38,7 @@ _messages = declare(
       int32 version = 7;
     }
     """,
-    imports=["tensor"],
+    imports=[TensorShapeProto],
 )
 
 BundleHeaderProto = _messages["BundleHeaderProto"]

@@ -34,15 +34,15 @@ _SCALARS = {
 _FIELD = re.compile(r"(repeated )?(?:map<(\w+), ?(\w+)>|(\w+)) (\w+) ?= ?(\d+);")
 
 
-def declare(name: str, text: str, imports: Sequence[str] = ()) -> dict[str, Any]:
+def declare(name: str, text: str, imports: Sequence[Any] = ()) -> dict[str, Any]:
     """The message classes that `text` declares, by name.
 
     One declaration stands on a line. Enums are declared int32, which has the same bytes.
 
     Args:
-        name: of this set of messages, for the `imports` of others.
+        name: of this set of messages, unique in the process.
         text: messages in the .proto language, version 3.
-        imports: names of sets whose messages are used here.
+        imports: one message class of each other set that is used here.
 
     Raises:
         ValueError: a line that is no declaration.
@@ -57,7 +57,8 @@ def declare(name: str, text: str, imports: Sequence[str] = ()) -> dict[str, Any]
         >>> Point(x=3).SerializeToString()
         b'\\x08\\x03'
     """
-    file = descriptor_pb2.FileDescriptorProto(name=name, package=PACKAGE, syntax="proto3", dependency=imports)
+    file = descriptor_pb2.FileDescriptorProto(name=name, package=PACKAGE, syntax="proto3")
+    file.dependency.extend(message.DESCRIPTOR.file.name for message in imports)
     message: Any = None
     in_oneof = False
     for line in filter(None, (line.strip() for line in text.splitlines())):
