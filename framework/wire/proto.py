@@ -1,7 +1,7 @@
 """Protobuf messages declared in Python: the .proto language for messages, fields, maps and oneofs, read at import.
 
-Generated code is bound to a range of protobuf releases (a newer runtime refuses it), descriptors are not. The package name
-is our own: `tensorflow` would collide in a process that imports TensorFlow too, and it is not part of the written bytes.
+Generated code is bound to a range of protobuf releases (a newer runtime refuses it), descriptors are not. The package
+name is our own: `tensorflow` would collide in a process that imports TensorFlow too. It is not in the written bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 PACKAGE = "lamina.wire"
 _POOL = descriptor_pool.DescriptorPool()
+_DECLARED: dict[str, tuple[str, dict[str, Any]]] = {}
 _Field = descriptor_pb2.FieldDescriptorProto
 _SCALARS = {
     name: getattr(_Field, f"TYPE_{name.upper()}")
@@ -45,7 +46,7 @@ def declare(name: str, text: str, imports: Sequence[Any] = ()) -> dict[str, Any]
         imports: one message class of each other set that is used here.
 
     Raises:
-        ValueError: a line that is no declaration.
+        ValueError: a line that is no declaration, or a name that has other messages.
 
     Example:
         >>> Point = declare("doc_point", '''
@@ -57,6 +58,11 @@ def declare(name: str, text: str, imports: Sequence[Any] = ()) -> dict[str, Any]
         >>> Point(x=3).SerializeToString()
         b'\\x08\\x03'
     """
+    if name in _DECLARED:
+        known, classes = _DECLARED[name]
+        if known != text:
+            raise ValueError(f"declare '{name}': other messages were declared under this name. Choose another name.")
+        return classes
     file = descriptor_pb2.FileDescriptorProto(name=name, package=PACKAGE, syntax="proto3")
     file.dependency.extend(message.DESCRIPTOR.file.name for message in imports)
     message: Any = None
@@ -75,9 +81,11 @@ def declare(name: str, text: str, imports: Sequence[Any] = ()) -> dict[str, Any]
             in_oneof = False
         else:
             raise ValueError(f"declare '{name}': expected a message, a oneof or a field, got {line!r}.")
-    _POOL.Add(file)
+    _POOL.AddSerializedFile(file.SerializeToString())
     found = _POOL.FindFileByName(name)
-    return {m.name: message_factory.GetMessageClass(m) for m in found.message_types_by_name.values()}
+    classes = {m.name: message_factory.GetMessageClass(m) for m in found.message_types_by_name.values()}
+    _DECLARED[name] = (text, classes)
+    return classes
 
 
 def _add_field(message: Any, match: re.Match) -> Any:

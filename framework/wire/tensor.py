@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ml_dtypes
 import numpy as np
+
 from lamina.wire.proto import declare
 
 _messages = declare(

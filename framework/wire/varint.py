@@ -26,7 +26,7 @@ def decode_varint(data: bytes, position: int, end: int | None = None) -> tuple[i
     """The integer at `position` and the position after it; nothing at or beyond `end` is read.
 
     Raises:
-        DataLossError: the integer is cut short or is larger than 64 bits.
+        DataLossError: the integer is cut short, is larger than 64 bits or is padded (writers never do that).
 
     Example:
         >>> decode_varint(bytes.fromhex("ac02"), 0)
@@ -43,5 +43,7 @@ def decode_varint(data: bytes, position: int, end: int | None = None) -> tuple[i
         if byte < 0x80:
             if value >= 1 << 64:
                 break
+            if byte == 0 and shift:
+                raise DataLossError(f"A variable-length integer before byte {position} is longer than it needs to be.")
             return value, position
     raise DataLossError(f"A variable-length integer before byte {position} has more than 64 bits.")

@@ -1,0 +1,151 @@
+"""Record files (TFRecord): a sequence of byte strings, each with its length and two checksums.
+
+    uint64 length, uint32 masked crc32c of those 8 bytes, `length` bytes, uint32 masked crc32c of them (little-endian)
+
+Reference: https://www.tensorflow.org/tutorials/load_data/tfrecord
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from google_crc32c import value as _crc
+
+from lamina.wire.crc32c import masked_crc32c
+from lamina.wire.errors import DataLossError
+
+_HEADER = struct.Struct("<QI")
+_LENGTH = struct.Struct("<Q")
+_CHECKSUM = struct.Struct("<I")
+_FRAME = _HEADER.size + _CHECKSUM.size
+_DELTA, _BITS = 0xA282EAD8, 0xFFFFFFFF
+
+
+def encode_record(data: bytes) -> bytes:
+    """`data` framed as one record.
+
+    Example:
+        >>> len(encode_record(b"abc"))
+        19
+    """
+    length = _LENGTH.pack(len(data))
+    return b"".join((length, _CHECKSUM.pack(masked_crc32c(length)), data, _CHECKSUM.pack(masked_crc32c(data))))
+
+
+class RecordReader(Iterator[bytes]):
+    """The records of an open file, one after the other.
+
+    After a record whose bytes do not fit their checksum, reading goes on with the next one. After damage that hides
+    where the next record starts, the reader is at its end.
+
+    Args:
+        file: opened for reading bytes, at the start of a record.
+        name: of the file, for errors.
+        offset: where in the (uncompressed) file that record starts.
+        record: number of that record.
+        chunk_bytes: how many bytes are read at a time.
+
+    Raises:
+        DataLossError: a record is cut short or damaged; the message names file, record and offset.
+
+    Example:
+        >>> import io
+        >>> reader = RecordReader(io.BytesIO(encode_record(b"one") + encode_record(b"two")), "example")
+        >>> next(reader), reader.offset, next(reader)
+        (b'one', 19, b'two')
+    """
+
+    def __init__(self, file: BinaryIO, name: str, offset: int = 0, record: int = 0, chunk_bytes: int = 1 << 18):
+        self._file, self._name, self._chunk_bytes = file, name, chunk_bytes
+        self.offset, self.record = offset, record
+        self._buffer, self._position = b"", 0
+
+    def __next__(self) -> bytes:
+        """The next record."""
+        buffer, start = self._buffer, self._position
+        body = start + 12
+        if len(buffer) < body:
+            buffer, start, body = self._fill(start, _HEADER.size, "its header"), 0, 12
+            if not buffer:
+                raise StopIteration
+        length, stored = _HEADER.unpack_from(buffer, start)
+        crc = _crc(buffer[start : start + 8])
+        if (((crc >> 15) | (crc << 17)) + _DELTA) & _BITS != stored:
+            raise self._end(f"its length ({length}) does not fit its checksum, so the records after it cannot be found")
+        end = body + length
+        if len(buffer) < end + 4:
+            buffer = self._fill(start, length + _FRAME, f"its {length} bytes")
+            start, body, end = 0, 12, 12 + length
+        data = buffer[body:end]
+        self._position = end + 4
+        offset, record = self.offset, self.record
+        self.offset, self.record = offset + length + _FRAME, record + 1
+        crc = _crc(data)
+        (stored,) = _CHECKSUM.unpack_from(buffer, end)
+        if (((crc >> 15) | (crc << 17)) + _DELTA) & _BITS != stored:
+            raise self._error(f"its {length} bytes do not fit their checksum", record, offset)
+        return data
+
+    def _fill(self, start: int, needed: int, what: str) -> bytes:
+        """The bytes from `start` on, at least `needed` of them; none at all at the end of the file.
+
+        Bytes are asked for a chunk at a time: a length that lies cannot make us allocate more than the file holds.
+        """
+        parts = [self._buffer[start:]]
+        have = len(parts[0])
+        try:
+            while have < needed:
+                part = self._file.read(self._chunk_bytes)
+                if not part:
+                    break
+                parts.append(part)
+                have += len(part)
+        except (EOFError, OSError, zlib.error) as error:
+            raise self._end(f"the compressed stream is damaged or cut short ({error})") from error
+        self._buffer, self._position = b"".join(parts), 0
+        if 0 < have < needed:
+            raise self._end(f"{what} are cut short: the file ends {needed - have} bytes too early")
+        return self._buffer
+
+    def _end(self, what: str) -> DataLossError:
+        """The error for damage after which no record can be found."""
+        self._file, self._buffer, self._position = _Empty(), b"", 0  # type: ignore[assignment]
+        return self._error(what, self.record, self.offset)
+
+    def _error(self, what: str, record: int, offset: int) -> DataLossError:
+        return DataLossError(
+            f"'{self._name}': record {record} at byte {offset} is damaged: {what}. "
+            "Write the file anew, or skip such records with `Dataset.ignore_errors()`."
+        )
+
+
+class _Empty:
+    """A file with nothing left in it."""
+
+    def read(self, size: int) -> bytes:
+        return b""
+
+
+class RecordWriter:
+    """Writes records to an open file.
+
+    Args:
+        file: opened for writing bytes. It is not closed here.
+
+    Example:
+        >>> import io
+        >>> file = io.BytesIO()
+        >>> RecordWriter(file).write(b"one")
+        >>> list(RecordReader(io.BytesIO(file.getvalue()), "example"))
+        [b'one']
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def write(self, record: bytes) -> None:
+        """Append one record."""
+        self._file.write(encode_record(record))
