@@ -1,0 +1,78 @@
+"""The clocks behind `summary()`: how long each stage takes, measured on a sample of the elements."""
+
+from __future__ import annotations
+
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from lamina.datasets.nodes.base import ElementIterator
+
+if TYPE_CHECKING:
+    from lamina.datasets.nodes.base import Node
+
+WARM_UP = 16
+SAMPLE_EVERY = 32
+
+
+class StageTime:
+    """What was measured of one stage: elements seen, and nanoseconds with those of its inputs."""
+
+    __slots__ = ("calls", "nanoseconds")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.nanoseconds = 0
+
+    @property
+    def mean(self) -> float:
+        """Seconds an element, the stage's inputs included."""
+        return self.nanoseconds / self.calls * 1e-9 if self.calls else 0.0
+
+
+class Clock:
+    """Measures the stages of one run. Each stage measures its first elements and then one in `SAMPLE_EVERY`."""
+
+    def __init__(self) -> None:
+        self.stages: dict[Node, StageTime] = {}
+        self.elements = 0
+        self.seconds = 0.0
+
+    def watch(self, node: Node, iterator: ElementIterator) -> ElementIterator:
+        """`iterator`, measured."""
+        time = self.stages.setdefault(node, StageTime())
+        return TimedIterator(iterator, time)
+
+
+class TimedIterator(ElementIterator):
+    """An iterator that measures a sample of its calls."""
+
+    __slots__ = ("_iterator", "_next", "_time", "_countdown", "get_state", "set_state", "close")
+
+    def __init__(self, iterator: ElementIterator, time: StageTime) -> None:
+        self._iterator = iterator
+        self._next = iterator.__next__
+        self._time = time
+        self._countdown = -WARM_UP
+        self.get_state = iterator.get_state
+        self.set_state = iterator.set_state
+        self.close = iterator.close
+
+    def __next__(self) -> Any:
+        if self._countdown > 0:
+            self._countdown -= 1
+            return self._next()
+        self._countdown = self._countdown + 1 if self._countdown < 0 else SAMPLE_EVERY
+        start = perf_counter_ns()
+        element = self._next()
+        time = self._time
+        time.nanoseconds += perf_counter_ns() - start
+        time.calls += 1
+        return element
+
+    def get_state(self) -> Any:  # type: ignore[no-redef]  # pragma: no cover  the instance attributes stand in front
+        """See the iterator inside."""
+        return self._iterator.get_state()
+
+    def set_state(self, state: Any) -> None:  # type: ignore[no-redef]  # pragma: no cover
+        """See the iterator inside."""
+        self._iterator.set_state(state)

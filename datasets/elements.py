@@ -1,0 +1,246 @@
+"""Elements: numpy arrays in nested tuples, dicts and named tuples. How values become elements, and elements a batch.
+
+An array of an element is an `np.ndarray`, a numpy scalar (shape ()), or `bytes` (a string of shape ()). Strings inside
+an array are `bytes` objects under the object dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from lamina.core.errors import describe
+from lamina.core.nest import assert_same_structure, flatten, flatten_with_path, is_namedtuple, map_structure, pack
+from lamina.datasets.spec import STRING, DatasetSpec, TensorSpec
+
+_INT32 = np.iinfo(np.int32)
+_NUMERIC = "biufcV"  # V: the extended floats of ml_dtypes (bfloat16)
+
+
+def is_dataset(x: Any) -> bool:
+    """Whether `x` is a dataset, as it may stand inside an element."""
+    return hasattr(x, "as_numpy_iterator") and hasattr(x, "element_spec")
+
+
+def as_element(x: Any) -> Any:
+    """`x` with numpy arrays for leaves; lists are stacked into one array, tuples and dicts kept.
+
+    Python integers become int32, floats float32 and text UTF-8 byte strings, as in tf.data; arrays keep their dtype.
+
+    Raises:
+        TypeError: a leaf is no number, string, array or dataset.
+        ValueError: a list has members of different shapes.
+
+    Example:
+        >>> as_element((1, [2.0, 3.0]))
+        (np.int32(1), array([2., 3.], dtype=float32))
+    """
+    kind = type(x)
+    if kind is np.ndarray:
+        return x if x.dtype.kind in _NUMERIC else _as_strings(x)
+    if kind is bytes or x is None:
+        return x
+    if kind is tuple:
+        return tuple([as_element(v) for v in x])
+    if isinstance(x, dict):
+        return {k: as_element(v) for k, v in x.items()} if kind is dict else kind((k, as_element(x[k])) for k in x)
+    if isinstance(x, np.generic):
+        if x.dtype.kind in _NUMERIC:
+            return x
+        return as_array(x)[()]
+    if is_namedtuple(x):
+        return kind(*[as_element(v) for v in x])
+    if isinstance(x, tuple):
+        return tuple([as_element(v) for v in x])
+    if is_dataset(x):
+        return x
+    array = as_array(x)
+    return array[()] if array.ndim == 0 else array
+
+
+def as_array(x: Any, dtype: np.dtype | None = None) -> np.ndarray:
+    """`x` as one array, with tf.data's choice of dtype for Python numbers and text.
+
+    Raises:
+        TypeError: `x` is no number, string or array. ValueError: a list has members of different shapes.
+    """
+    if isinstance(x, np.ndarray):
+        array = x
+    elif isinstance(x, (bytes, str)):
+        array = np.empty((), object)
+        array[()] = x
+    else:
+        name = type(x).__name__
+        if name in ("RaggedTensor", "SparseTensor", "csr_matrix", "csc_matrix", "coo_matrix"):
+            raise TypeError(
+                f"{name} is not supported; pad it (`padded_batch`), or give dense arrays (`.to_tensor()`, `.toarray()`)."
+            )
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise ValueError(
+                f"{describe(x)} has members of different shapes, so it is no array; "
+                "use a tuple to keep them apart, or from_generator for elements of varying shape."
+            ) from None
+        if not hasattr(x, "dtype"):
+            array = _narrow(array, x)
+    if array.dtype.kind in "SUO":
+        array = _as_strings(array)
+    elif array.dtype.kind not in _NUMERIC:
+        raise TypeError(f"Elements hold numbers and byte strings; got {describe(x)}. Convert dates to integers first.")
+    return array if dtype is None or array.dtype == dtype else cast(array, dtype)
+
+
+def cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """`array` in `dtype`, if numbers stay numbers and strings strings."""
+    if (array.dtype == STRING) != (dtype == STRING):
+        raise TypeError(f"{describe(array)} cannot become {'a string' if dtype == STRING else dtype}.")
+    return array.astype(dtype)
+
+
+def _narrow(array: np.ndarray, given: Any) -> np.ndarray:
+    if array.dtype == np.float64 and not _holds_numpy(given, np.float64):
+        return array.astype(np.float32)
+    if array.dtype == np.int64 and not _holds_numpy(given, np.int64):
+        if array.size == 0 or (array.min() >= _INT32.min and array.max() <= _INT32.max):
+            return array.astype(np.int32)
+    return array
+
+
+def _holds_numpy(x: Any, dtype: type) -> bool:
+    """Whether a nested list holds numpy values of `dtype`, whose choice is kept."""
+    while isinstance(x, (list, tuple)):
+        if not x:
+            return False
+        x = x[0]
+    return getattr(x, "dtype", None) == dtype
+
+
+def _as_strings(array: np.ndarray) -> np.ndarray:
+    """An object array of `bytes` from one of any string dtype."""
+    if array.dtype.kind not in "SUO":
+        raise TypeError(f"Elements hold numbers and byte strings; got {describe(array)}.")
+    flat = array.reshape(-1).tolist() if array.dtype.kind != "O" else array.reshape(-1)
+    if array.dtype.kind == "O" and all(type(v) is bytes for v in flat):
+        return array
+    out = np.empty(array.size, object)
+    for i, v in enumerate(flat):
+        if isinstance(v, str):
+            v = v.encode()
+        elif isinstance(v, np.bytes_):
+            v = bytes(v)
+        elif not isinstance(v, bytes):
+            raise TypeError(
+                f"An array of Python objects must hold bytes or str, got {describe(v)}. Arrays of different shapes "
+                "belong in from_generator, numbers in an array of a numeric dtype."
+            )
+        out[i] = v
+    return out.reshape(array.shape)
+
+
+def spec_of(element: Any) -> Any:
+    """The element_spec of one element."""
+    return map_structure(lambda x: DatasetSpec(x.element_spec) if is_dataset(x) else TensorSpec.of(x), element)
+
+
+def nbytes(element: Any) -> int:
+    """The memory that an element's arrays hold, strings included."""
+    total = 0
+    for leaf in flatten(element):
+        if isinstance(leaf, bytes):
+            total += len(leaf)
+        elif getattr(leaf, "dtype", None) == STRING:
+            total += sum(map(len, leaf.reshape(-1)))
+        else:
+            total += getattr(leaf, "nbytes", 0)
+    return total
+
+
+def packer(structure: Any) -> Callable[[Sequence[Any]], Any]:
+    """A function that turns a tuple of leaves into an element like `structure`, without walking it each time."""
+    places = flatten(structure)
+    if len(places) == 1 and not isinstance(structure, (tuple, list, dict)):
+        return lambda leaves: leaves[0]
+    if type(structure) is tuple and all(not isinstance(s, (tuple, list, dict)) and s is not None for s in structure):
+        return tuple
+    if type(structure) is dict and len(places) == len(structure):
+        if not any(isinstance(s, (tuple, list, dict)) or s is None for s in structure.values()):
+            keys, order = list(structure), {k: i for i, k in enumerate(sorted(structure))}
+            slots = [order[k] for k in keys]
+            return lambda leaves: {k: leaves[i] for k, i in zip(keys, slots, strict=True)}
+    return lambda leaves: pack(structure, leaves)
+
+
+def rows(columns: Sequence[np.ndarray], make: Callable[[Sequence[Any]], Any]) -> Iterable[Any]:
+    """The elements of a batch of columns, one by one; `make` comes from `packer`."""
+    if make is tuple:
+        return zip(*columns, strict=True)
+    return map(make, zip(*columns, strict=True))
+
+
+def stack(elements: Sequence[Any], owner: str = "batch") -> Any:
+    """One batch in fresh memory from elements of one structure, dtype and shape.
+
+    Raises:
+        ValueError: two elements differ in structure, dtype or shape; the message names both.
+    """
+    first = elements[0]
+    if type(first) is np.ndarray or isinstance(first, np.generic):
+        return stack_leaf(elements, owner, ())
+    make = packer(first)
+    columns: list[list[Any]] = [[] for _ in flatten(first)]
+    flat_tuple = make is tuple and type(first) is tuple
+    for element in elements:
+        if flat_tuple and type(element) is tuple and len(element) == len(columns):
+            leaves: Sequence[Any] = element
+        else:
+            try:
+                assert_same_structure(first, element)
+            except ValueError as e:
+                raise ValueError(f"{owner}: elements of one batch must be nested alike. {e}") from None
+            leaves = flatten(element)
+        for column, leaf in zip(columns, leaves, strict=True):
+            column.append(leaf)
+    paths = [path for path, _ in flatten_with_path(first)]
+    return make([stack_leaf(c, owner, p) for c, p in zip(columns, paths, strict=True)])
+
+
+def stack_leaf(column: Sequence[Any], owner: str, path: tuple) -> np.ndarray:
+    """The arrays of one place of several elements, stacked into fresh memory."""
+    first = column[0]
+    if isinstance(first, bytes):
+        out = np.empty(len(column), object)
+        for i, value in enumerate(column):
+            if not isinstance(value, bytes):
+                raise _mismatch(owner, path, column, i)
+            out[i] = value
+        return out
+    if is_dataset(first):
+        raise TypeError(f"{owner}: datasets inside an element cannot be batched; call `flat_map` on them first.")
+    shape, dtype = first.shape, first.dtype
+    for i, value in enumerate(column):
+        if isinstance(value, bytes) or value.shape != shape or value.dtype != dtype:
+            raise _mismatch(owner, path, column, i)
+    if not shape:
+        return np.array(column, dtype)
+    if len(shape) == 1:
+        return np.concatenate(column).reshape(len(column), *shape)
+    out = np.empty((len(column), *shape), dtype)
+    for i, value in enumerate(column):
+        out[i] = value
+    return out
+
+
+def _mismatch(owner: str, path: tuple, column: Sequence[Any], i: int) -> ValueError:
+    where = "".join(f"[{p!r}]" for p in path)
+    other = column[i]
+    if not (isinstance(other, bytes) or isinstance(column[0], bytes)) and other.dtype == column[0].dtype:
+        cure = "Pad them with padded_batch, or crop or resize them in a map."
+    else:
+        cure = "Return one dtype from every call."
+    return ValueError(
+        f"{owner}: elements of one batch must have one shape and dtype; element{where} number 0 is "
+        f"{describe(column[0])}, number {i} is {describe(other)}. {cure}"
+    )
