@@ -44,7 +44,7 @@ def masked_crc32c(data: bytes) -> int:
 
     Example:
         >>> hex(masked_crc32c(b"123456789"))
-        '0xc78a10f5'
+        '0xc78ab0e5'
     """
     crc = value(data)
     return (((crc >> 15) | (crc << 17)) + _DELTA) & _BITS
