@@ -42,6 +42,11 @@ def set_image_data_format(value: str) -> None:
     _settings["image_data_format"] = check_choice("set_image_data_format", "value", value, options)
 
 
+def fingerprint() -> tuple:
+    """All settings as a hashable value: whoever caches a trace keys it by this, since traces build settings in."""
+    return tuple(_settings.values())
+
+
 def cache_folder() -> Path:
     """The folder for things that can be made again: `LAMINA_CACHE`, or the user's cache folder of the system."""
     given = os.environ.get("LAMINA_CACHE")

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from lamina.core import registry
+from lamina.core.settings import fingerprint
 from lamina.ops.symbol import OPERATORS, has_symbol, infer, record
 from lamina.state.variable import Variable
 
@@ -24,8 +25,11 @@ def _is_array(x: Any) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _named_call(fn: Callable[..., Any], tree: Any, static: tuple) -> Callable[..., Any]:
-    """`fn` under jit, with the arguments that are not arrays built in."""
+def _named_call(fn: Callable[..., Any], tree: Any, static: tuple, kinds: tuple, settings: tuple) -> Callable[..., Any]:
+    """`fn` under jit, with the arguments that are not arrays built in.
+
+    `kinds` tells 1, 1.0 and True apart, which are equal; `settings` are those that the trace builds in.
+    """
 
     def call(*arrays: Any) -> Any:
         it = iter(arrays)
@@ -71,7 +75,7 @@ def op(fn: F | None = None, *, named: bool = False, operator: str | None = None)
             return fn(*args, **kwargs)
         static = tuple(_ARRAY if _is_array(leaf) else leaf for leaf in leaves)
         try:
-            call = _named_call(fn, tree, static)
+            call = _named_call(fn, tree, static, tuple(map(type, static)), fingerprint())
         except TypeError:  # an argument that cannot be hashed, such as a function object with state
             return fn(*args, **kwargs)
         return call(*[leaf for leaf in leaves if _is_array(leaf)])
