@@ -1,1 +1,1 @@
-"""callbacks"""
+"""Callbacks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +11,8 @@ import jax
 import numpy as np
 
 from lamina.core.dtypes import standardize_dtype
-from lamina.core.errors import describe, listing
-from lamina.state.frame import Frame, current_frame
+from lamina.state.frame import ScratchFrame, current_frame
+from lamina.state.rng import make_key
 
 # Operators of Symbol, filled by the modules that define the ops.
 OPERATORS: dict[str, Callable[..., Any]] = {}
@@ -147,31 +148,28 @@ def has_symbol(args: tuple, kwargs: dict) -> bool:
     return any(isinstance(leaf, Symbol) for leaf in jax.tree.leaves((args, kwargs)))
 
 
-def infer(fn: Callable[..., Any], args: tuple, kwargs: dict, label: str, variables: Any = None) -> Any:
+def infer(fn: Callable[..., Any], args: tuple, kwargs: dict, label: str) -> Any:
     """The outputs of `fn` as symbols, from the shapes and dtypes of the symbols among its arguments.
 
     Args:
-        fn: any jittable function.
+        fn: any jittable function; what it writes to variables is dropped.
         args: positional arguments; symbols in them are traced, all else is passed as it is.
         kwargs: keyword arguments, likewise.
         label: how an error names the function.
-        variables: variables that `fn` may read and write, or None for those of the frame around.
 
     Raises:
         ValueError: `fn` does not take inputs of these shapes; the message holds its reason and the shapes.
     """
     leaves, tree = jax.tree.flatten((args, kwargs))
     places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Symbol)]
-    key = jax.random.key(0, impl="rbg") if current_frame() is None else None
+    scratch = current_frame() is None
 
-    def pure(values: tuple, arrays: list) -> Any:
+    def pure(arrays: list) -> Any:
         filled = list(leaves)
         for place, array in zip(places, arrays, strict=True):
             filled[place] = array
         a, k = jax.tree.unflatten(tree, filled)
-        if key is None and variables is None:
-            return fn(*a, **k)
-        with Frame(variables or (), values, key, strict=variables is not None):
+        with ScratchFrame(make_key(0)) if scratch else contextlib.nullcontext():
             return fn(*a, **k)
 
     def run(size: int) -> Any:
@@ -179,8 +177,7 @@ def infer(fn: Callable[..., Any], args: tuple, kwargs: dict, label: str, variabl
             jax.ShapeDtypeStruct(tuple(size if d is None else d for d in leaves[i].shape), leaves[i].dtype)
             for i in places
         ]
-        values = tuple(jax.ShapeDtypeStruct(v.shape, v._dtype) for v in variables or ())
-        return jax.eval_shape(pure, values, specs)
+        return jax.eval_shape(pure, specs)
 
     unknown = any(d is None for i in places for d in leaves[i].shape)
     try:
@@ -208,17 +205,3 @@ def record(operation: Any, args: tuple, kwargs: dict, outputs: Any) -> Any:
     """Notes that `operation`, called with these arguments, makes `outputs`; returns them."""
     Node(operation, args, kwargs, outputs)
     return outputs
-
-
-def make_input(shape: Any, dtype: Any, name: str) -> Symbol:
-    """A symbol that is an input of a model: it has a node, but no call behind it."""
-    try:
-        symbol = Symbol(shape, dtype, name)
-    except (TypeError, ValueError) as error:
-        if "dtype must" in str(error):
-            raise
-        raise ValueError(
-            f"Input '{name}': shape must be a tuple of integers and None, without the batch axis, "
-            f"got {describe(shape)}."
-        ) from error
-    return symbol

@@ -70,6 +70,17 @@ class Frame:
         _frame.reset(self._token)
 
 
+class ScratchFrame(Frame):
+    """A frame without variables of its own, for finding out shapes: all may be read, and what is written is dropped."""
+
+    def __init__(self, key: Any = None):
+        super().__init__((), (), key, strict=False)
+
+    def write(self, variable: Any, value: Any) -> None:
+        """Keeps the value until the frame ends."""
+        self._values[id(variable)] = value
+
+
 def current_frame() -> Frame | None:
     """The frame of the pure call that is being traced, or None outside one."""
     return _frame.get()

@@ -60,6 +60,7 @@ class Variable:
     ):
         self.name = self.path = name
         self.trainable = trainable
+        self.born_trainable = trainable  # fixes the order of weights, whatever is frozen later
         self.autocast = autocast
         self.constraint = constraint
         self.regularizer = regularizer

@@ -1,1 +1,1 @@
-"""training"""
+"""compile, fit, evaluate and predict."""

@@ -1,0 +1,307 @@
+"""The feed: user data, whatever its form, as chunks of batches in fresh, aligned numpy buffers.
+
+jax uses an aligned numpy array where it lies and does not copy it, so a buffer that was handed over is never used
+again; and a buffer of `capacity` batches of which one is filled costs no more than that one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina.core.errors import describe
+from lamina.core.settings import floatx
+
+ALIGNMENT = 64
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """An uninitialised array whose memory starts at a multiple of 64 bytes, which jax takes without a copy."""
+    dtype = np.dtype(dtype)
+    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def device_dtype(dtype: Any) -> np.dtype:
+    """The dtype in which data goes to the device: the default float for float64, 32 bits for 64-bit integers."""
+    dtype = np.dtype(dtype)
+    if dtype == np.float64:
+        return np.dtype(floatx() if floatx() != "bfloat16" else np.float32)
+    return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
+
+
+def as_array(x: Any, what: str) -> Any:
+    """User data as a numpy array: arrays of any library, pandas, numbers, lists of numbers.
+
+    Raises:
+        TypeError: it cannot be one, or it holds text or objects.
+    """
+    if isinstance(x, jax.Array):
+        return np.asarray(x)
+    if hasattr(x, "detach") and hasattr(x, "numpy"):  # a torch tensor
+        x = x.detach().cpu().numpy()
+    elif hasattr(x, "to_numpy"):  # pandas, polars
+        x = x.to_numpy()
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise TypeError(f"{what}: cannot be made into one array ({error}). Pad its rows to one length.") from None
+    if array.dtype == object:
+        try:
+            array = array.astype(floatx())
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"{what}: expected numbers, got an array of dtype object with {describe(array.ravel()[:1].tolist())}. "
+                "Turn its columns into numbers first."
+            ) from None
+    if array.dtype.kind in "SU":
+        raise TypeError(
+            f"{what}: expected numbers, got text ({array.dtype}). Map the strings to integers first, for instance with "
+            "numpy.unique(x, return_inverse=True)."
+        )
+    return array
+
+
+def _is_number_list(x: Any) -> bool:
+    while isinstance(x, (list, tuple)) and x:
+        x = x[0]
+    return isinstance(x, (int, float, bool, np.number))
+
+
+def as_arrays(structure: Any, what: str) -> Any:
+    """A structure of user data as a structure of numpy arrays; a list of numbers is one array."""
+    if structure is None:
+        return None
+    if isinstance(structure, dict):
+        return {k: as_arrays(v, f"{what}[{k!r}]") for k, v in structure.items()}
+    if isinstance(structure, (list, tuple)) and not _is_number_list(structure):
+        parts = [as_arrays(v, f"{what}[{i}]") for i, v in enumerate(structure)]
+        return type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
+    return as_array(structure, what)
+
+
+class Chunk:
+    """Some batches of equal shape: `arrays` stacked along a first axis where the capacity is over 1."""
+
+    __slots__ = ("arrays", "tree", "steps")
+
+    def __init__(self, arrays: list[np.ndarray], tree: Any, steps: int):
+        self.arrays, self.tree, self.steps = arrays, tree, steps
+
+
+class Source:
+    """Data that can be gone through once an epoch.
+
+    Attributes:
+        batches: the number of batches an epoch, or None if unknown.
+        rows: the number of samples an epoch, or None if unknown.
+    """
+
+    batches: int | None = None
+    rows: int | None = None
+
+    def epoch(self, number: int) -> Pass:
+        """A pass over the data of epoch `number`."""
+        raise NotImplementedError
+
+    def spec(self) -> tuple[list[np.ndarray], Any]:
+        """A first batch, for shapes and dtypes, without using it up."""
+        raise NotImplementedError
+
+
+class Pass:
+    """One pass over a source."""
+
+    def peek(self) -> tuple[list[np.ndarray], Any] | None:
+        """Arrays with the shapes of the next batch, and its structure; None at the end."""
+        raise NotImplementedError
+
+    def take(self, steps: int, capacity: int) -> Chunk:
+        """The next batches of one shape, at most `steps`."""
+        raise NotImplementedError
+
+
+class ArraySource(Source):
+    """Arrays in memory, gathered batch by batch; an order drawn from (seed, epoch) when shuffled.
+
+    Args:
+        data: a structure of numpy arrays with one length.
+        batch_size: samples a batch; the last may be short.
+        shuffle: whether each epoch has an order of its own.
+        seed: the seed of these orders.
+
+    Raises:
+        ValueError: the arrays differ in length, or are empty.
+    """
+
+    def __init__(self, data: Any, batch_size: int, shuffle: bool, seed: int):
+        self.leaves, self.tree = jax.tree.flatten(data)
+        self.rows = len(self.leaves[0])
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.batches = -(-self.rows // batch_size)
+
+    def order(self, epoch: int) -> np.ndarray | None:
+        """The order of the samples in an epoch, or None for that in which they lie."""
+        if not self.shuffle:
+            return None
+        return np.random.default_rng((self.seed, epoch)).permutation(self.rows)
+
+    def epoch(self, number: int) -> Pass:
+        """A pass over the data of epoch `number`."""
+        return _ArrayPass(self, self.order(number))
+
+    def spec(self) -> tuple[list[np.ndarray], Any]:
+        """A first batch."""
+        return [a[: self.batch_size] for a in self.leaves], self.tree
+
+
+class _ArrayPass(Pass):
+    def __init__(self, source: ArraySource, order: np.ndarray | None):
+        self.source, self.order, self.position = source, order, 0
+
+    def peek(self) -> tuple[list[np.ndarray], Any] | None:
+        source = self.source
+        left = source.rows - self.position  # type: ignore[operator]
+        if left <= 0:
+            return None
+        rows = min(left, source.batch_size)
+        return [np.broadcast_to(np.zeros((), device_dtype(a.dtype)), (rows, *a.shape[1:])) for a in source.leaves], (
+            source.tree
+        )
+
+    def take(self, steps: int, capacity: int) -> Chunk:
+        source, start, size = self.source, self.position, self.source.batch_size
+        left = source.rows - start  # type: ignore[operator]
+        whole = left // size
+        if whole == 0:
+            steps, size = 1, left
+        steps = min(steps, max(whole, 1))
+        count = steps * size
+        rows = slice(start, start + count) if self.order is None else self.order[start : start + count]
+        self.position += count
+        arrays = []
+        for a in source.leaves:
+            lead = (capacity, size) if capacity > 1 else (size,)
+            out = aligned_empty((*lead, *a.shape[1:]), device_dtype(a.dtype))
+            flat = out.reshape(-1, *a.shape[1:])[:count]
+            if isinstance(rows, slice) or a.dtype != out.dtype or not a.flags.c_contiguous:
+                flat[...] = a[rows]
+            else:
+                np.take(a, rows, axis=0, out=flat, mode="clip")
+            arrays.append(out)
+        return Chunk(arrays, source.tree, steps)
+
+
+class IterableSource(Source):
+    """Batches from an iterable: gone through anew each epoch if it can be, else continued.
+
+    Args:
+        batches: an iterable of batches, a generator, or a function that returns an iterator.
+        convert: makes a structure of arrays of a batch.
+        length: the number of batches an epoch, if it is known.
+    """
+
+    def __init__(self, batches: Any, convert: Callable[[Any], Any], length: int | None = None):
+        self._make = batches if callable(batches) and not hasattr(batches, "__iter__") else None
+        self._batches = batches
+        self._convert = convert
+        self.once = inspect.isgenerator(batches) or (self._make is None and iter_is_self(batches))
+        self._running: Iterator[Any] | None = None
+        if length is None and hasattr(batches, "__len__"):
+            try:
+                length = len(batches)
+            except TypeError:  # such as a Dataset of unknown or infinite length
+                length = None
+        self.batches = length
+        self._ahead: _IterablePass | None = None
+
+    def iterator(self) -> Iterator[Any]:
+        """An iterator over converted batches: a fresh one, or the one running for a generator."""
+        if self.once:
+            if self._running is None:
+                self._running = map(self._convert, iter(self._batches))
+            return self._running
+        fresh = self._make() if self._make is not None else iter(self._batches)
+        return map(self._convert, fresh)
+
+    def epoch(self, number: int) -> Pass:
+        """A pass over the data of epoch `number`."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
+        begin = getattr(self._batches, "on_epoch_begin", None)
+        if callable(begin):
+            begin()
+        return _IterablePass(self)
+
+    def spec(self) -> tuple[list[np.ndarray], Any]:
+        """A first batch; it is not lost, the first epoch starts with it."""
+        self._ahead = _IterablePass(self)
+        first = self._ahead.peek()
+        if first is None:
+            raise ValueError("The data has no batches: its iterator ended before it gave one.")
+        return first
+
+    def continued(self) -> bool:
+        """Whether epochs share one iterator, as they do over a generator."""
+        return self.once
+
+
+class _IterablePass(Pass):
+    def __init__(self, source: IterableSource):
+        self.source = source
+        self.iterator = source.iterator()
+        self.next: tuple[list[np.ndarray], Any] | None = None
+        self.ended = False
+
+    def peek(self) -> tuple[list[np.ndarray], Any] | None:
+        if self.next is None and not self.ended:
+            try:
+                leaves, tree = jax.tree.flatten(next(self.iterator))
+                self.next = ([a.astype(device_dtype(a.dtype), copy=False) for a in leaves], tree)
+            except StopIteration:
+                self.ended = True
+                end = getattr(self.source._batches, "on_epoch_end", None)
+                if callable(end):
+                    end()
+        return self.next
+
+    def take(self, steps: int, capacity: int) -> Chunk:
+        leaves, tree = self.peek()  # type: ignore[misc]
+        shapes = [a.shape for a in leaves]
+        if capacity == 1:
+            self.next = None
+            arrays = []
+            for a in leaves:
+                out = aligned_empty(a.shape, a.dtype)
+                out[...] = a
+                arrays.append(out)
+            return Chunk(arrays, tree, 1)
+        arrays = [aligned_empty((capacity, *a.shape), a.dtype) for a in leaves]
+        done = 0
+        while done < steps:
+            following = self.peek()
+            if following is None or following[1] != tree or [a.shape for a in following[0]] != shapes:
+                break
+            for out, a in zip(arrays, following[0], strict=True):
+                out[done] = a
+            self.next = None
+            done += 1
+        return Chunk(arrays, tree, done)
+
+
+def iter_is_self(x: Any) -> bool:
+    """Whether `x` is an iterator, which can be gone through only once."""
+    return hasattr(x, "__next__")
+
+
+def limited(iterator: Iterator[Any], most: int | None) -> Iterator[Any]:
+    """The first `most` items, or all if None."""
+    return iterator if most is None else itertools.islice(iterator, most)

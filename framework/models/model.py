@@ -1,0 +1,325 @@
+"""Model: a layer that trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import jax
+
+from lamina.core.config import deserialize_value, serialize_object
+from lamina.core.errors import did_you_mean, listing, owner_label
+from lamina.layers import tracking
+from lamina.layers.layer import Layer
+from lamina.models.network import Network, settle_names
+from lamina.ops.symbol import Symbol
+from lamina.state.frame import Frame
+from lamina.state.rng import make_key
+from lamina.training.trainer import Trainer
+
+
+class Model(Trainer, Layer):
+    """A layer with `compile`, `fit`, `evaluate` and `predict`.
+
+    Made from inputs and outputs of the functional API, `Model(inputs, outputs)`, or by subclassing with `call`.
+
+    Args:
+        inputs: what `Input()` returned: one, or a list or dict.
+        outputs: what layers returned for them, likewise.
+        trainable: whether fit changes the weights.
+        dtype: the dtype, or dtype policy.
+        name: the name.
+
+    Example:
+        >>> from lamina.layers import Dense, Input
+        >>> x = Input((4,))
+        >>> model = Model(x, Dense(2, name="out")(x))
+        >>> model.count_params()
+        10
+        >>> class Twice(Model):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.dense = Dense(3)
+        ...     def call(self, x):
+        ...         return self.dense(x) * 2
+        >>> import numpy as np
+        >>> Twice()(np.ones((1, 4), "float32")).shape
+        (1, 3)
+    """
+
+    _untracked = Layer._untracked | {
+        "optimizer",
+        "loss",
+        "history",
+        "network",
+        "_loss_tracker",
+        "_compile_loss",
+        "_compile_metrics",
+        "_compile_arguments",
+        "_compiled_for",
+        "_programs",
+        "_predictors",
+    }
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """A Functional model if `Model` itself is given inputs and outputs."""
+        if cls is Model and (len(args) >= 2 or ("inputs" in kwargs and "outputs" in kwargs) or (args and kwargs)):
+            from_graph = (len(args) >= 2) or "outputs" in kwargs
+            if from_graph:
+                return super().__new__(Functional, *args, **kwargs)  # type: ignore[return-value]
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.network: Network | None = None
+        if (inputs is None) != (outputs is None):
+            missing = "outputs" if outputs is None else "inputs"
+            raise TypeError(f"{owner_label(self)}: {missing} is missing. Pass both: Model(inputs=..., outputs=...).")
+        if inputs is not None:
+            self.network = Network(inputs, outputs, owner_label(self))
+            self.built = True
+            self._assign_paths()
+
+    # ---- structure
+
+    def _children(self) -> Iterator[tuple[str, Layer]]:
+        if self.network is not None:
+            yield from ((layer.name, layer) for layer in self.network.layers)
+        yield from super()._children()
+
+    def _assign_paths(self) -> None:
+        tracking.assign_paths(self)
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Runs the graph of a functional model; a subclass defines its own."""
+        if self.network is None:
+            raise NotImplementedError(
+                f"{owner_label(self)}: define call(self, inputs) in class {type(self).__name__}, or make the model "
+                "from inputs and outputs."
+            )
+        return self.network.run(inputs)
+
+    def _check_and_build(self, arguments: dict[str, Any]) -> None:
+        if self.network is None:
+            super()._check_and_build(arguments)
+
+    def _pass_mask(self, arguments: dict, first_mask: Any, outputs: Any) -> None:
+        """The layers of a graph pass their masks on themselves."""
+        if self.network is None:
+            super()._pass_mask(arguments, first_mask, outputs)
+
+    def build(self, input_shape: Any) -> None:
+        """Builds a subclassed model by calling it on symbols of the given shape."""
+        if self.network is not None or self.built:
+            return
+        if type(self).build is Model.build and type(self).call is not Model.call:
+            self.compute_output_spec(_symbols(input_shape))
+
+    def _build(self, shapes: dict[str, Any]) -> None:
+        if type(self).build is Model.build:  # the layers inside are built as the call reaches them
+            self._build_shapes = shapes if len(shapes) > 1 else {"input_shape": next(iter(shapes.values()))}
+            return
+        super()._build(shapes)
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """The input symbols of a functional or sequential model."""
+        return self._graph("inputs").input_symbols
+
+    @property
+    def outputs(self) -> list[Symbol]:
+        """The output symbols of a functional or sequential model."""
+        return self._graph("outputs").output_symbols
+
+    @property
+    def input(self) -> Any:
+        """The inputs in their structure."""
+        return self._graph("input").inputs
+
+    @property
+    def output(self) -> Any:
+        """The outputs in their structure."""
+        return self._graph("output").outputs
+
+    @property
+    def input_shape(self) -> Any:
+        """The shapes of the inputs."""
+        return jax.tree.map(lambda s: s.shape, self.input)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shapes of the outputs."""
+        return jax.tree.map(lambda s: s.shape, self.output)
+
+    @property
+    def outputs_structure(self) -> Any:
+        """The outputs as symbols, or None if they are known only by running the model."""
+        return None if self.network is None else self.network.outputs
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs."""
+        return [s.name for s in self.inputs]
+
+    @property
+    def output_names(self) -> list[str] | None:
+        """The names of the layers that make the outputs; None for a subclassed model."""
+        if self.network is None:
+            return None
+        operations = [s.node.operation for s in self.network.output_symbols]  # type: ignore[union-attr]
+        return [getattr(o, "name", None) or getattr(o, "__name__", "output") for o in operations]
+
+    def _graph(self, what: str) -> Network:
+        if self.network is None:
+            raise AttributeError(
+                f"{owner_label(self)}: has no {what}, since it has not been built from an Input. Give a Sequential "
+                "model an Input as its first layer, or call the model on data first."
+            )
+        return self.network
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """The layer of a name, or at a place in `layers`.
+
+        Raises:
+            ValueError: there is none; the message lists the names.
+        """
+        layers = self.layers
+        if (name is None) == (index is None):
+            raise ValueError(f"{owner_label(self)}: get_layer takes either name= or index=.")
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"{owner_label(self)}: has {len(layers)} layers, so there is none at index {index}.")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in layers]
+        raise ValueError(
+            f"{owner_label(self)}: no layer is named {name!r}.{did_you_mean(name, names)} It has {listing(names, 'and')}."
+        )
+
+    # ---- pure use
+
+    @property
+    def params(self) -> dict[str, jax.Array]:
+        """Copies of the trainable weights by path, for `apply`."""
+        self._assign_paths()
+        return {v.path: jax.numpy.copy(v.stored) for v in self.trainable_variables}
+
+    @property
+    def state(self) -> dict[str, jax.Array]:
+        """Copies of the other weights by path, for `apply`."""
+        self._assign_paths()
+        return {v.path: jax.numpy.copy(v.stored) for v in self.non_trainable_variables}
+
+    def apply(
+        self,
+        params: dict[str, Any],
+        state: dict[str, Any],
+        *args: Any,
+        training: bool = False,
+        rng: Any = None,
+        **kwargs: Any,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Calls the model as a pure function: for `jax.jit`, `jax.grad`, `jax.vmap` and loops of your own.
+
+        Args:
+            params: values of the trainable weights by path, as `model.params` gives them.
+            state: values of the other weights by path, as `model.state` gives them.
+            *args: the inputs.
+            training: whether dropout drops and batch normalisation takes the batch's statistics.
+            rng: a random key, or a seed; needed if a layer draws random numbers in training.
+            **kwargs: further arguments of the call.
+
+        Returns:
+            (outputs, new state).
+
+        Raises:
+            ValueError: a path is missing or unknown.
+
+        Example:
+            >>> import jax, numpy as np
+            >>> from lamina.layers import Dense, Input
+            >>> x = Input((4,))
+            >>> model = Model(x, Dense(1)(x))
+            >>> def loss(params, x):
+            ...     y, _ = model.apply(params, model.state, x)
+            ...     return (y ** 2).mean()
+            >>> gradients = jax.grad(loss)(model.params, np.ones((2, 4), "float32"))
+            >>> sorted(gradients) == sorted(model.params)
+            True
+        """
+        if not self.built:
+            raise ValueError(
+                f"{owner_label(self)}: apply needs a built model. Call it on data, or give it an Input, first."
+            )
+        tv, ntv = self.trainable_variables, self.non_trainable_variables
+        values = []
+        for variables, given, what in ((tv, params, "params"), (ntv, state, "state")):
+            paths = [v.path for v in variables]
+            missing, unknown = [p for p in paths if p not in given], [p for p in given if p not in set(paths)]
+            if missing or unknown:
+                raise ValueError(
+                    f"{owner_label(self)}: {what} must have an entry for each path of model.{what}. "
+                    f"Missing: {missing[:5]}, unknown: {unknown[:5]}."
+                )
+            values += [given[p] for p in paths]
+        key = make_key(rng) if isinstance(rng, int) else rng
+        with Frame([*tv, *ntv], values, key) as frame:
+            outputs = self(*args, training=training, **kwargs)
+            new = frame.values()[len(tv) :]
+        return outputs, {v.path: value for v, value in zip(ntv, new, strict=True)}
+
+    def assign_values(self, params: dict[str, Any], state: dict[str, Any] | None = None) -> None:
+        """Sets weights by path, such as those that a training loop of your own arrived at."""
+        by_path = {v.path: v for v in self.weights}
+        for path, value in {**params, **(state or {})}.items():
+            if path not in by_path:
+                raise ValueError(f"{owner_label(self)}: no weight has the path {path!r}.{did_you_mean(path, by_path)}")
+            by_path[path].assign(value)
+
+    # ---- configuration
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments of a subclassed model as plain values."""
+        config = super().get_config()
+        for key in ("inputs", "outputs", "activity_regularizer"):
+            config.pop(key, None)
+        return config
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The architecture as JSON text; `lamina.models.model_from_json` makes a model of it."""
+        return json.dumps(serialize_object(self), **kwargs)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+        """A model made from what `get_config` returned."""
+        if "layers" in config and "input_layers" in config:
+            from lamina.models.functional import functional_from_config
+
+            return functional_from_config(cls, config, custom_objects)
+        return cls(**{k: deserialize_value(v, custom_objects) for k, v in config.items()})
+
+
+class Functional(Model):
+    """A model made from inputs and outputs; `Model(inputs, outputs)` makes one."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any):
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, those far from the outputs first."""
+        return list(self._graph("layers").layers)
+
+
+def _symbols(shape: Any) -> Any:
+    if isinstance(shape, dict):
+        return {k: _symbols(v) for k, v in shape.items()}
+    if all(d is None or isinstance(d, int) for d in shape):
+        return Symbol(shape)
+    return type(shape)(_symbols(s) for s in shape)
+
+
+__all__: Sequence[str] = ["Functional", "Model", "settle_names"]

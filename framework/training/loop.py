@@ -1,0 +1,81 @@
+"""The loops over epochs and chunks of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lamina.callbacks.callback import CallbackList
+from lamina.executor.feed import Pass
+from lamina.executor.interrupt import InterruptGuard
+from lamina.executor.program import Logs, Program, clock
+
+
+def run_pass(
+    batches: Pass,
+    program_for: Callable[[list, Any, bool], Program],
+    values: list,
+    callbacks: CallbackList,
+    kind: str,
+    limit: int | None,
+    number: int,
+    guard: InterruptGuard | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> tuple[int, Logs | None]:
+    """Runs the batches of a pass through programs, chunk by chunk, with one chunk in flight.
+
+    Args:
+        batches: the batches.
+        program_for: `program_for(arrays, tree, each)`, the program for batches of that kind.
+        values: the values that the programs work on, changed in place.
+        callbacks: whom to call.
+        kind: "train" or "test", the kind of batch hooks.
+        limit: the most batches to run, or None.
+        number: the number of the first step in the run.
+        guard: holds Ctrl-C back while values are in flight.
+        stop: asked after each chunk whether to end the pass.
+
+    Returns:
+        The number of batches run, and the logs of the last.
+    """
+    each = callbacks.wants_batches(kind)
+    one_by_one = each and callbacks.needs_each_batch(kind)
+    begin, end = getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
+    done = 0
+    logs: Logs | None = None
+    flying: Logs | None = None
+    while limit is None or done < limit:
+        head = batches.peek()
+        if head is None:
+            break
+        program = program_for(head[0], head[1], each)
+        steps = 1 if one_by_one else program.steps
+        if limit is not None:
+            steps = min(steps, limit - done)
+        chunk = batches.take(min(steps, program.capacity), program.capacity)
+        if each:
+            begin(done, None)
+            if one_by_one and stop():
+                break
+        started = clock()
+        if guard is not None:
+            guard.begin()
+        logs = program(values, chunk.arrays, chunk.steps, number + done)
+        if guard is not None:
+            guard.end()
+        if program.timing:
+            logs.wait()
+            program.timed(clock() - started, chunk.steps)
+        elif flying is not None:
+            flying.wait()
+        flying = logs
+        if each:
+            for i in range(chunk.steps):
+                if i:
+                    begin(done + i, None)
+                end(done + i, logs.read(i))
+        done += chunk.steps
+        callbacks.on_progress(done, logs)
+        if stop():
+            break
+    return done, logs

@@ -1,0 +1,418 @@
+"""Trainer: fit and evaluate, and the programs behind them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.callbacks.callback import CallbackList
+from lamina.callbacks.history import History
+from lamina.callbacks.progress import ProgbarLogger
+from lamina.core.checks import check_int
+from lamina.core.errors import listing
+from lamina.executor.compile_cache import enable_compile_cache
+from lamina.executor.feed import Source
+from lamina.executor.interrupt import InterruptGuard
+from lamina.executor.lease import Lease, peek
+from lamina.executor.program import Program
+from lamina.metrics.metric import Metric
+from lamina.state.frame import ScratchFrame
+from lamina.state.rng import default_seed, make_key
+from lamina.training.checks import check_verbose, rows, validates
+from lamina.training.compiled import CompileMetrics, Outputs
+from lamina.training.compiling import Compilable
+from lamina.training.data import (
+    check_validation_data,
+    is_batches,
+    make_source,
+    split_validation,
+    unpack_x_y_sample_weight,
+)
+from lamina.training.loop import run_pass
+from lamina.training.prediction import Prediction
+from lamina.training.steps import Layout, test_program_step, train_program_step
+
+
+class Trainer(Compilable, Prediction):
+    """Training for models; see `Model`."""
+
+    # ---- getting ready
+
+    def _outputs_for(self, leaves: list, tree: Any) -> Any:
+        """The outputs of the model for a batch, as shapes; builds the model if need be."""
+        symbols = getattr(self, "outputs_structure", None)
+        if symbols is not None:
+            return jax.tree.map(lambda s: jax.ShapeDtypeStruct((1, *[d or 1 for d in s.shape[1:]]), s.dtype), symbols)
+        specs = [jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in leaves]
+
+        def outputs(arrays: list) -> Any:
+            x, _, _ = unpack_x_y_sample_weight(jax.tree.unflatten(tree, arrays))
+            with ScratchFrame(make_key(0)):
+                return self(x, training=False)  # type: ignore[operator]
+
+        return jax.eval_shape(outputs, specs)
+
+    def _prepare(self, method: str, source: Source, train: bool) -> Layout:
+        """Builds the model, the losses, the metrics and the optimizer for the data, and returns the layout."""
+        if self._compiled_for is None or not self.built:  # type: ignore[attr-defined]
+            leaves, tree = source.spec()
+            x, y, _ = unpack_x_y_sample_weight(jax.tree.unflatten(tree, leaves))
+            y_pred = self._outputs_for(leaves, tree)
+            outputs = Outputs(y_pred, getattr(self, "output_names", None))
+            if self._compile_loss is not None:
+                self._compile_loss.build(outputs)
+            if self._compile_metrics is not None and not self._compile_metrics.built:
+                loss = self._compile_loss
+                if y is None:
+                    raise ValueError(f"{method}: compile was given metrics, but the data has no targets y.")
+                targets = loss.targets(y) if loss is not None else outputs.flat(y, "y")
+                self._compile_metrics.build(outputs, y, y_pred, targets)
+                self._build_metrics(targets, outputs.flat(y_pred, "the outputs"))
+            self._check_targets(method, y, y_pred, outputs)
+            self._compiled_for = outputs
+        if train and not self.optimizer.built:
+            self._assign_paths()  # type: ignore[attr-defined]
+            self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
+        return Layout(self, train)
+
+    def _build_metrics(self, targets: list[Any], pred: list[Any]) -> None:
+        """Lets metrics whose variables depend on the shapes of the data create them."""
+        for _, index, metric, _ in self._compile_metrics.rows:  # type: ignore[union-attr]
+            if not metric.variables:
+                spec = jax.ShapeDtypeStruct(targets[index].shape, targets[index].dtype)
+
+                def feed(t: Any, p: Any, metric: Metric = metric) -> None:
+                    with ScratchFrame(make_key(0)):
+                        metric.update_state(t, p)
+
+                jax.eval_shape(feed, spec, pred[index])
+
+    def _check_targets(self, method: str, y: Any, y_pred: Any, outputs: Outputs) -> None:
+        """Catches targets that no loss could mean, before anything is traced."""
+        if self._compile_loss is None or y is None:
+            return
+        rows = zip(
+            self._compile_loss.losses,
+            self._compile_loss.targets(y),
+            outputs.flat(y_pred, "the outputs"),
+            outputs.names,
+            strict=True,
+        )
+        for loss, target, pred, name in rows:
+            if loss is None or target is None:
+                continue
+            kind = getattr(loss, "name", "")
+            if "sparse_categorical" in str(kind) and np.issubdtype(target.dtype, np.floating):
+                if np.isnan(target).any():
+                    raise ValueError(
+                        f"{method}: y has NaN where '{kind}' of output '{name}' expects class numbers. Drop those "
+                        "samples, or replace NaN by a class and give it weight 0 in sample_weight."
+                    )
+            if "categorical_crossentropy" == kind and target.shape[-1:] != pred.shape[-1:] and pred.shape[-1] > 1:
+                raise ValueError(
+                    f"{method}: '{kind}' expects one-hot y of shape (..., {pred.shape[-1]}), got {target.shape}. For "
+                    "class numbers use loss='sparse_categorical_crossentropy'."
+                )
+
+    def _program(self, kind: str, make_step: Callable[..., Any], layout: Layout, values: list) -> Callable[..., Any]:
+        """`program_for(arrays, tree, each)` for `run_pass`."""
+        base = (kind, layout.key())
+        steps = None if self.steps_per_execution == "auto" else self.steps_per_execution
+        recent: list[Any] = [None, None]
+
+        def program_for(arrays: list, tree: Any, each: bool) -> Program:
+            shapes = [(a.shape, a.dtype.char) for a in arrays]
+            if recent[0] == (shapes, tree, each):
+                return recent[1]
+            key = (base, tree, tuple(shapes), each)
+            program = self._programs.get(key)
+            if program is None:
+                enable_compile_cache()
+                step = make_step(self, layout, tree)
+                program = Program(step, values, arrays, each, steps, jit=not self.run_eagerly, donate=kind == "train")
+                self._programs[key] = program
+            recent[:] = [(shapes, tree, each), program]
+            return program
+
+        return program_for
+
+    def _zero_metrics(self, layout: Layout) -> list[np.ndarray]:
+        """The values of metrics at their start."""
+        key = ("zeros", layout.key())
+        if key not in self._programs:
+            kept = [v._cell for v in layout.metrics]
+            self.reset_metrics()
+            self._programs[key] = [np.asarray(v._cell) for v in layout.metrics]
+            for v, cell in zip(layout.metrics, kept, strict=True):
+                v._cell = cell
+        return self._programs[key]
+
+    @property
+    def _seed(self) -> int:
+        """The seed of the model's shuffles and random layers."""
+        if "_seed_value" not in self.__dict__:
+            self.__dict__["_seed_value"] = default_seed()
+        return self.__dict__["_seed_value"]
+
+    # ---- fit
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> History:
+        """Trains the model.
+
+        Args:
+            x: the inputs: arrays (numpy, jax, pandas, torch, lists; nested in lists or dicts for several inputs), or
+                anything that yields batches (x, y) or (x, y, sample_weight): a Dataset, a generator, a PyDataset.
+            y: the targets; left out when x yields batches.
+            batch_size: samples a batch, for arrays; 32 by default. The last batch of an epoch may be short.
+            epochs: the number of the epoch to end with.
+            verbose: 0 is silent, 1 shows a bar, 2 a line an epoch; "auto" is 1.
+            callbacks: a list of callbacks.
+            validation_split: the fraction of the arrays, from their end, kept for validation.
+            validation_data: (x, y), (x, y, sample_weight) or batches.
+            shuffle: whether each epoch has an order of its own (arrays and PyDataset).
+            class_weight: weights by class number.
+            sample_weight: weights by sample.
+            initial_epoch: the number of the epoch to start with.
+            steps_per_epoch: batches an epoch; by default all there are.
+            validation_steps: batches a validation; by default all there are.
+            validation_batch_size: samples a batch of validation; by default `batch_size`.
+            validation_freq: validate every so many epochs, or after the epochs listed.
+
+        Returns:
+            The History: `history.history["loss"]` holds the loss of each epoch.
+
+        Raises:
+            RuntimeError: the model is not compiled.
+            ValueError: the data does not fit the model or itself; the message says how.
+        """
+        self._require_compiled("fit")
+        check_int("fit", "epochs", epochs, 0)
+        check_int("fit", "initial_epoch", initial_epoch, 0)
+        for name, value in (("steps_per_epoch", steps_per_epoch), ("validation_steps", validation_steps)):
+            if value is not None:
+                check_int("fit", name, value, 1)
+        verbose = check_verbose("fit", verbose)
+        validation = None
+        if validation_data is not None:
+            validation = check_validation_data(validation_data)
+        elif validation_split:
+            (x, y, sample_weight), validation = split_validation("fit", (x, y, sample_weight), validation_split)
+        source = make_source("fit", x, y, sample_weight, batch_size, shuffle, class_weight, self._seed)
+        if source.batches is None and steps_per_epoch is None and getattr(source, "once", False) and epochs > 1:
+            warnings.warn(
+                "fit: x is a generator without steps_per_epoch, so the first epoch uses it up. Pass steps_per_epoch=, "
+                "or a function or Dataset that can be iterated again.",
+                stacklevel=2,
+            )
+        validation_source = None
+        if validation is not None:
+            size = None if is_batches(validation[0]) else validation_batch_size or batch_size
+            validation_source = make_source("fit", *validation, size)
+        layout = self._prepare("fit", source, train=True)
+        steps = steps_per_epoch or source.batches
+        watchers = CallbackList(
+            callbacks, self, verbose=verbose, epochs=epochs, steps=steps, initial_epoch=initial_epoch
+        )
+        history = next((c for c in watchers.callbacks if isinstance(c, History)), None)
+        if history is None:
+            history = History()
+            watchers.append(history)
+        if verbose and not any(isinstance(c, ProgbarLogger) for c in watchers.callbacks):
+            watchers.append(ProgbarLogger())
+        self.stop_training = False
+        self.history = history
+        zeros = self._zero_metrics(layout)
+        span = layout.metrics_slice
+        with InterruptGuard() as guard, Lease(layout.variables) as lease:
+            values = lease.values
+            values.append(jnp.uint32(self._seed % 2**32))
+            program_for = self._program("train", train_program_step, layout, values)
+            try:
+                watchers.on_train_begin()
+                for epoch in range(initial_epoch, epochs):
+                    values[span] = [jnp.array(z, copy=True) for z in zeros]
+                    watchers.on_epoch_begin(epoch)
+                    done, last = run_pass(
+                        source.epoch(epoch),
+                        program_for,
+                        values,
+                        watchers,
+                        "train",
+                        steps_per_epoch,
+                        self._steps_done,
+                        guard,
+                        lambda: self.stop_training,
+                    )
+                    self._steps_done += done
+                    if last is None:
+                        self._out_of_data(epoch, initial_epoch)
+                        break
+                    if steps_per_epoch is not None and done < steps_per_epoch and not self.stop_training:
+                        warnings.warn(
+                            f"fit: the data ended after {done} of {steps_per_epoch} batches of epoch {epoch + 1}. "
+                            "Repeat the data, or lower steps_per_epoch.",
+                            stacklevel=2,
+                        )
+                    logs = last.read()
+                    if validation_source is not None and validates(epoch, validation_freq):
+                        results = self._evaluate(validation_source, validation_steps, watchers)
+                        logs.update({f"val_{k}": v for k, v in results.items()})
+                    watchers.on_epoch_end(epoch, logs)
+                    if self.stop_training:
+                        break
+            finally:
+                values.pop()
+            if hasattr(self.optimizer, "finalize_variable_values") and epochs > initial_epoch:
+                self.optimizer.finalize_variable_values(layout.trainable)
+        watchers.on_train_end(logs if epochs > initial_epoch and history.epoch else None)
+        return history
+
+    _steps_done: int = 0
+
+    def _out_of_data(self, epoch: int, initial_epoch: int) -> None:
+        if epoch == initial_epoch:
+            raise ValueError("fit: x has no batches. Check that its iterator yields at least one (x, y).")
+        warnings.warn(
+            f"fit: x gave no more batches in epoch {epoch + 1}, so training stops. A generator runs out: pass "
+            "steps_per_epoch=, or a function or Dataset that can be iterated again.",
+            stacklevel=3,
+        )
+
+    # ---- evaluate
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """The loss and metrics on data.
+
+        Args:
+            x: inputs, or batches, as for `fit`.
+            y: targets.
+            batch_size: samples a batch, for arrays; 32 by default.
+            verbose: 0 is silent, 1 shows a bar, 2 a line.
+            sample_weight: weights by sample.
+            steps: the most batches.
+            callbacks: a list of callbacks.
+            return_dict: whether to return a dict by name rather than a list.
+
+        Returns:
+            The loss, or a list of the loss and metrics, or a dict.
+        """
+        if kwargs:
+            raise TypeError(f"evaluate: unexpected keyword argument {listing(list(kwargs), 'and')}.")
+        self._require_compiled("evaluate")
+        verbose = check_verbose("evaluate", verbose)
+        source = make_source("evaluate", x, y, sample_weight, batch_size)
+        watchers = CallbackList(callbacks, self, verbose=verbose, epochs=1, steps=steps or source.batches)
+        if verbose and not any(isinstance(c, ProgbarLogger) for c in watchers.callbacks):
+            watchers.append(ProgbarLogger())
+        logs = self._evaluate(source, steps, watchers, keep=True)
+        return logs if return_dict else self._in_order(logs)
+
+    def _evaluate(
+        self, source: Source, steps: int | None, watchers: CallbackList, keep: bool = False
+    ) -> dict[str, Any]:
+        layout = self._prepare("evaluate", source, train=False)
+        # fresh metric values: an evaluation inside fit leaves the training metrics alone
+        weights = [peek(v) for v in layout.variables[: layout.metrics_slice.start]]
+        metric_values = [jnp.array(z, copy=True) for z in self._zero_metrics(layout)]
+        values = [*weights, *metric_values, jnp.uint32(self._seed % 2**32)]
+        program_for = self._program("test", test_program_step, layout, values)
+        watchers.on_test_begin()
+        _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
+        if last is None:
+            raise ValueError("evaluate: x has no batches. Check that its iterator yields at least one (x, y).")
+        logs = last.read()
+        if keep:
+            for v, value in zip(layout.metrics, values[layout.metrics_slice], strict=True):
+                v.assign(value)
+        watchers.on_test_end(logs)
+        return logs
+
+    def _in_order(self, logs: dict[str, Any]) -> Any:
+        """The logs as a list: the loss, the metrics, and what else there is by name; a single one as a number."""
+        names: list[str] = []
+        for m in self.metrics:
+            inner = m.metrics if isinstance(m, CompileMetrics) else [m]
+            names += [one.name for one in inner if one.name in logs]
+        names += sorted(k for k in logs if k not in names)
+        values = [logs[k] for k in names]
+        return values[0] if len(values) == 1 else values
+
+    # ---- one batch
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """Trains on one batch and returns the loss and metrics since the last `reset_metrics`."""
+        self._require_compiled("train_on_batch")
+        source = make_source("train_on_batch", x, y, sample_weight, rows(x), False, class_weight)
+        layout = self._prepare("train_on_batch", source, train=True)
+        with InterruptGuard() as guard, Lease(layout.variables) as lease:
+            lease.values.append(jnp.uint32(self._seed % 2**32))
+            try:
+                done, last = run_pass(
+                    source.epoch(0),
+                    self._program("train", train_program_step, layout, lease.values),
+                    lease.values,
+                    CallbackList(),
+                    "train",
+                    1,
+                    self._steps_done,
+                    guard,
+                )
+            finally:
+                lease.values.pop()
+        self._steps_done += done
+        logs = last.read()  # type: ignore[union-attr]
+        return logs if return_dict else self._in_order(logs)
+
+    def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """Evaluates one batch and returns the loss and metrics since the last `reset_metrics`."""
+        self._require_compiled("test_on_batch")
+        source = make_source("test_on_batch", x, y, sample_weight, rows(x))
+        layout = self._prepare("test_on_batch", source, train=False)
+        values = [*map(peek, layout.variables), jnp.uint32(self._seed % 2**32)]
+        program_for = self._program("test", test_program_step, layout, values)
+        _, last = run_pass(source.epoch(0), program_for, values, CallbackList(), "test", 1, 0)
+        for v, value in zip(layout.metrics, values[layout.metrics_slice], strict=True):
+            v.assign(value)
+        logs = last.read()  # type: ignore[union-attr]
+        return logs if return_dict else self._in_order(logs)
