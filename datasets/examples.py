@@ -186,8 +186,8 @@ class _Reader:
         self.dtype = as_dtype(feature.dtype)
         if self.dtype not in _KINDS.values():
             raise ValueError(
-                f"{owner}: the dtype of '{key}' must be 'int64', 'float32' or 'string', got {dtype_name(self.dtype)!r}. "
-                "Convert to other dtypes afterwards."
+                f"{owner}: the dtype of '{key}' must be 'int64', 'float32' or 'string', got "
+                f"{dtype_name(self.dtype)!r}. Convert to other dtypes afterwards."
             )
         self.varies = not isinstance(feature, FixedLenFeature)
         shape = () if isinstance(feature, VarLenFeature) else as_shape(feature.shape)
@@ -251,8 +251,8 @@ class _Reader:
                 return np.empty(0, self.dtype)
             if self.default is None:
                 raise ValueError(
-                    f"{self.owner}: the feature '{self.key}' ({dtype_name(self.dtype)}) is required, example {which} lacks it. "
-                    "Give it a default_value if it may be missing."
+                    f"{self.owner}: the feature '{self.key}' ({dtype_name(self.dtype)}) is required, example {which} "
+                    "lacks it. Give it a default_value if it may be missing."
                 )
             return self.default.reshape(-1)
         if _KINDS[kind] != self.dtype:
@@ -264,12 +264,12 @@ class _Reader:
         if self.varies:
             if len(values) % max(self.size, 1):
                 raise ValueError(
-                    f"{self.owner}: the feature '{self.key}' must hold parts of {self.size} values, example {which} holds "
-                    f"{len(values)} values."
+                    f"{self.owner}: the feature '{self.key}' must hold parts of {self.size} values, example {which} "
+                    f"holds {len(values)} values."
                 )
         elif len(values) != self.size:
             raise ValueError(
-                f"{self.owner}: the feature '{self.key}' must hold {self.size} values (shape {self.shape}), example {which} "
-                f"holds {len(values)}. Use VarLenFeature where the number varies."
+                f"{self.owner}: the feature '{self.key}' must hold {self.size} values (shape {self.shape}), example "
+                f"{which} holds {len(values)}. Use VarLenFeature where the number varies."
             )
         return values

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import gzip
 from importlib import resources
 
 import numpy as np
+
 from lamina.core.checks import check_choice, check_int, check_number
 
 Split = tuple[np.ndarray, np.ndarray]
