@@ -104,8 +104,9 @@ class Callback:
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         """Called at the end of a prediction."""
 
-    def on_progress(self, done: int, logs: Any) -> None:
-        """Called after each chunk of batches with the number of batches done and its logs, still on the device.
+    def on_progress(self, kind: str, done: int, logs: Any) -> None:
+        """Called after each chunk of batches of a "train", "test" or "predict" pass with the number of batches done
+        and the logs, still on the device.
 
         `logs.ready()` tells whether they can be read without waiting, `logs.read()` reads them.
         """
@@ -169,10 +170,10 @@ class CallbackList(Callback):
         for c in self.callbacks:
             c.set_model(model)
 
-    def on_progress(self, done: int, logs: Any) -> None:
+    def on_progress(self, kind: str, done: int, logs: Any) -> None:
         """Calls those that follow the progress."""
         for c in self._with_progress:
-            c.on_progress(done, logs)
+            c.on_progress(kind, done, logs)
 
 
 def _overrides(callback: Any, *hooks: str) -> bool:

@@ -76,17 +76,17 @@ class ProgbarLogger(Callback):
             seconds = time.perf_counter() - self._started
             print(f"{label} - {seconds:.1f}s - {format_logs(logs or {})}", flush=True)
 
-    def on_progress(self, done: int, logs: Any) -> None:
+    def on_progress(self, kind: str, done: int, logs: Any) -> None:
         """Moves the bar on; shows numbers that have come in since."""
         bar = self._bar
-        if bar is None:
+        if bar is None or (self._training and kind != "train"):
             return
         bar.n = done
         now = time.perf_counter()
         if now - self._shown < REFRESH_SECONDS:
             return
         self._shown = now
-        if self._waiting is not None and self._waiting.ready():
+        if self._waiting is not None and self._waiting.ready():  # never those of a call still running
             bar.set_postfix_str(format_logs(self._waiting.read()), refresh=False)
             self._waiting = None
         if self._waiting is None:

@@ -28,7 +28,7 @@ class Lease:
 
     def __init__(self, variables: Sequence[Variable]):
         self.variables = tuple(variables)
-        self.values: list[jax.Array] = []
+        self.values: list[Any] = []  # device arrays, or numpy arrays that the next dispatch takes to the device
         self._index = {id(v): i for i, v in enumerate(self.variables)}
 
     def __enter__(self) -> Lease:
@@ -45,7 +45,7 @@ class Lease:
 
     def __exit__(self, *exc: Any) -> None:
         for v, value in zip(self.variables, self.values, strict=True):
-            v._cell = value
+            v._cell = value if isinstance(value, jax.Array) else jnp.asarray(value)
             v._lease = None
 
     def peek(self, variable: Variable) -> jax.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import jax
@@ -175,7 +175,7 @@ class Layer(Configurable):
         self._weights.append(variable)
         return variable
 
-    def _children(self) -> Iterator[tuple[str, Layer]]:
+    def _children(self) -> Iterable[tuple[str, Layer]]:
         """The layers directly inside this one, each with the name of the place that holds it."""
         return tracking.owned(self, (Layer,), self._untracked)
 

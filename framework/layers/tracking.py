@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import types
+from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from lamina.metrics.metric import Metric
 from lamina.state.rng import SeedGenerator
@@ -23,25 +26,35 @@ def snake_case(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def owned(obj: Any, kinds: tuple[type, ...], untracked: frozenset[str] = frozenset()) -> Iterator[tuple[str, Any]]:
-    """The instances of `kinds` in the attributes of `obj`, with a name each; lists and dicts are looked into."""
+# Types of attributes that cannot hold a layer or a variable; most attributes are of one of these.
+_PLAIN = frozenset({bool, int, float, str, type(None), types.FunctionType, types.MethodType, np.ndarray})
 
-    def look(key: str, value: Any, depth: int) -> Iterator[tuple[str, Any]]:
+
+def owned(obj: Any, kinds: tuple[type, ...], untracked: frozenset[str] = frozenset()) -> list[tuple[str, Any]]:
+    """The instances of `kinds` in the attributes of `obj`, with a name each; lists and dicts are looked into."""
+    found: list[tuple[str, Any]] = []
+
+    def look(key: str, value: Any, depth: int) -> None:
         if isinstance(value, kinds):
-            yield key, value
-        elif isinstance(value, (list, tuple)) and depth < 8:
+            found.append((key, value))
+        elif depth > 8:
+            return
+        elif isinstance(value, (list, tuple)):
             for i, item in enumerate(value):
-                yield from look(f"{key}_{i}", item, depth + 1)
-        elif isinstance(value, dict) and depth < 8:
+                if type(item) not in _PLAIN:
+                    look(f"{key}_{i}", item, depth + 1)
+        elif isinstance(value, dict):
             for k, item in value.items():
-                yield from look(f"{key}_{k}", item, depth + 1)
+                if type(item) not in _PLAIN:
+                    look(f"{key}_{k}", item, depth + 1)
 
     for key, value in list(vars(obj).items()):
-        if key not in untracked:
-            yield from look(key.lstrip("_"), value, 0)
+        if type(value) not in _PLAIN and key not in untracked:
+            look(key.lstrip("_"), value, 0)
+    return found
 
 
-def unique(items: Iterator[Any] | list[Any]) -> list[Any]:
+def unique(items: Iterable[Any]) -> list[Any]:
     """The items without repetitions (by identity), in order."""
     seen: set[int] = set()
     return [x for x in items if not (id(x) in seen or seen.add(id(x)))]  # type: ignore[func-returns-value]

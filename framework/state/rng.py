@@ -40,9 +40,9 @@ def default_seed() -> int:
     return random.randint(1, int(1e9))
 
 
-def make_key(seed: int) -> jax.Array:
-    """A random key from an integer."""
-    return jax.random.key(seed % 2**32, impl=IMPLEMENTATION)
+def make_key(seed: Any) -> jax.Array:
+    """A random key from an integer (or a traced uint32)."""
+    return jax.random.key(seed % 2**32 if isinstance(seed, int) else seed, impl=IMPLEMENTATION)
 
 
 class SeedGenerator(Configurable):

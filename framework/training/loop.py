@@ -75,7 +75,7 @@ def run_pass(
                     begin(done + i, None)
                 end(done + i, logs.read(i))
         done += chunk.steps
-        callbacks.on_progress(done, logs)
+        callbacks.on_progress(kind, done, logs)
         if stop():
             break
     return done, logs

@@ -76,7 +76,7 @@ class Prediction:
             if watchers.wants_batches("predict"):
                 watchers.on_predict_batch_end(done, {"outputs": jax.tree.map(np.asarray, outputs)})
             done += 1
-            watchers.on_progress(done, None)
+            watchers.on_progress("predict", done, None)
         if waiting is None:
             raise ValueError("predict: x has no batches. Check that its iterator yields at least one.")
         results.append(jax.tree.map(np.asarray, waiting))

@@ -20,8 +20,10 @@ class Layout:
     """
 
     def __init__(self, model: Any, optimizer: bool):
-        self.trainable: list[Variable] = model.trainable_variables
-        self.fixed: list[Variable] = model.non_trainable_variables
+        weights: list[Variable] = model.weights
+        trainable = {id(v) for v in model.trainable_variables}
+        self.trainable = [v for v in weights if id(v) in trainable]
+        self.fixed = [v for v in weights if id(v) not in trainable]
         self.optimizer: list[Variable] = list(model.optimizer.variables) if optimizer else []
         self.metrics: list[Variable] = model.metrics_variables
         self.counts = (len(self.trainable), len(self.fixed), len(self.optimizer), len(self.metrics))

@@ -248,12 +248,12 @@ class Trainer(Compilable, Prediction):
         span = layout.metrics_slice
         with InterruptGuard() as guard, Lease(layout.variables) as lease:
             values = lease.values
-            values.append(jnp.uint32(self._seed % 2**32))
+            values.append(np.uint32(self._seed % 2**32))
             program_for = self._program("train", train_program_step, layout, values)
             try:
                 watchers.on_train_begin()
                 for epoch in range(initial_epoch, epochs):
-                    values[span] = [jnp.array(z, copy=True) for z in zeros]
+                    values[span] = zeros
                     watchers.on_epoch_begin(epoch)
                     done, last = run_pass(
                         source.epoch(epoch),
@@ -347,8 +347,8 @@ class Trainer(Compilable, Prediction):
         layout = self._prepare("evaluate", source, train=False)
         # fresh metric values: an evaluation inside fit leaves the training metrics alone
         weights = [peek(v) for v in layout.variables[: layout.metrics_slice.start]]
-        metric_values = [jnp.array(z, copy=True) for z in self._zero_metrics(layout)]
-        values = [*weights, *metric_values, jnp.uint32(self._seed % 2**32)]
+        metric_values = self._zero_metrics(layout)
+        values = [*weights, *metric_values, np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
         watchers.on_test_begin()
         _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
@@ -386,7 +386,7 @@ class Trainer(Compilable, Prediction):
         source = make_source("train_on_batch", x, y, sample_weight, rows(x), False, class_weight)
         layout = self._prepare("train_on_batch", source, train=True)
         with InterruptGuard() as guard, Lease(layout.variables) as lease:
-            lease.values.append(jnp.uint32(self._seed % 2**32))
+            lease.values.append(np.uint32(self._seed % 2**32))
             try:
                 done, last = run_pass(
                     source.epoch(0),
@@ -409,7 +409,7 @@ class Trainer(Compilable, Prediction):
         self._require_compiled("test_on_batch")
         source = make_source("test_on_batch", x, y, sample_weight, rows(x))
         layout = self._prepare("test_on_batch", source, train=False)
-        values = [*map(peek, layout.variables), jnp.uint32(self._seed % 2**32)]
+        values = [*map(peek, layout.variables), np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
         _, last = run_pass(source.epoch(0), program_for, values, CallbackList(), "test", 1, 0)
         for v, value in zip(layout.metrics, values[layout.metrics_slice], strict=True):
