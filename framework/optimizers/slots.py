@@ -1,0 +1,61 @@
+"""The state of an optax transformation as variables with readable paths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from lamina.state.variable import Variable
+
+
+def unique(name: str, taken: Sequence[str]) -> str:
+    """`name`, or `name_1`, `name_2`, ..., whichever is not taken.
+
+    Example:
+        >>> unique("kernel", ["bias", "kernel"])
+        'kernel_1'
+    """
+    number, candidate = 0, name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
+
+
+def unique_names(variables: Sequence[Variable]) -> tuple[str, ...]:
+    """One name for each variable: its path, numbered where two are alike."""
+    names: dict[str, None] = {}
+    for variable in variables:
+        names[unique(variable.path, names)] = None  # type: ignore[arg-type]
+    return tuple(names)
+
+
+def slot_variables(owner: str, state: Any, names: Sequence[str]) -> tuple[list[Variable], Any]:
+    """A variable for each array of a state, named after the parameter it belongs to and its field.
+
+    Args:
+        owner: the name of the optimizer.
+        state: the state of a transformation, initialised with a dict of parameters by name.
+        names: the names of the parameters.
+
+    Returns:
+        The variables, in the order of the state's leaves, and the structure of the state.
+    """
+    leaves, tree = jax.tree_util.tree_flatten_with_path(state)
+    known = set(names)
+    slots: dict[str, Variable] = {}
+    for path, value in leaves:
+        parameter, fields = [], []
+        for key in path:
+            if isinstance(key, jax.tree_util.DictKey) and key.key in known:
+                parameter = [key.key.replace("/", "_")]
+            elif isinstance(key, jax.tree_util.DictKey):
+                fields.append(str(key.key))
+            elif isinstance(key, jax.tree_util.GetAttrKey) and not key.name.startswith("inner"):
+                fields.append(key.name)
+        name = unique("_".join([*parameter, *fields]) or "state", slots)  # type: ignore[arg-type]
+        slots[name] = Variable(value, trainable=False, autocast=False, name=name)
+        slots[name].path = f"{owner}/{name}"
+    return list(slots.values()), tree
