@@ -1,0 +1,71 @@
+"""The file `checkpoint` of a folder: which checkpoints there are, and which is the latest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from google.protobuf import text_format
+
+from lamina.checkpoint.writer import sync_folder
+from lamina.wire.bundle import CheckpointState
+from lamina.wire.errors import DataLossError
+
+
+def read_checkpoint_state(folder: str | os.PathLike) -> tuple[str, list[str]] | None:
+    """The prefixes of the latest and of all checkpoints that a folder's `checkpoint` file names; None without one.
+
+    Raises:
+        DataLossError: the file is no list of checkpoints.
+    """
+    path = os.path.join(folder, "checkpoint")
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = text_format.Parse(file.read(), CheckpointState(), allow_unknown_field=True)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise DataLossError(f"'{path}' is no list of checkpoints: {error}.") from error
+    names = [os.path.join(folder, name) for name in state.all_model_checkpoint_paths]
+    return os.path.join(folder, state.model_checkpoint_path), names
+
+
+def latest_checkpoint(folder: str | os.PathLike) -> str | None:
+    """The prefix of the latest checkpoint of a folder, or None if there is none.
+
+    Raises:
+        DataLossError: the folder's `checkpoint` file is damaged.
+    """
+    state = read_checkpoint_state(folder)
+    return state[0] if state is not None and os.path.exists(f"{state[0]}.index") else None
+
+
+def write_checkpoint_state(
+    folder: str | os.PathLike, latest: str, names: Sequence[str], timestamps: Sequence[float] = ()
+) -> None:
+    """Write a folder's `checkpoint` file.
+
+    Args:
+        folder: The folder.
+        latest: The prefix of the latest checkpoint. Prefixes in the folder are written without it: it may be moved.
+        names: The prefixes of all checkpoints, oldest first.
+        timestamps: When each was written, in seconds since 1970.
+    """
+    state = CheckpointState(
+        model_checkpoint_path=_relative(folder, latest),
+        all_model_checkpoint_paths=[_relative(folder, name) for name in names],
+        all_model_checkpoint_timestamps=timestamps,
+    )
+    path = os.path.join(folder, "checkpoint")
+    work = f"{path}.tmp{os.getpid()}"
+    with open(work, "w", encoding="utf-8") as file:
+        file.write(text_format.MessageToString(state, as_utf8=True))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(work, path)
+    sync_folder(os.fspath(folder))
+
+
+def _relative(folder: str | os.PathLike, name: str) -> str:
+    inside = os.path.relpath(name, folder) if os.path.isabs(name) or os.path.dirname(name) else name
+    return name if inside.startswith("..") else inside
