@@ -34,8 +34,9 @@ CHUNK_BYTES = 64 * 2**20
 class Logs:
     """The logs of a call, still on the device; reading them waits for the call to end."""
 
-    def __init__(self, names: Sequence[str], packed: jax.Array, others: Sequence[jax.Array] = (), mask: Any = None):
+    def __init__(self, names: Sequence[str], packed: Any, others: Sequence[Any], mask: Sequence[bool], steps: int):
         self._names, self._packed, self._others, self._mask = tuple(names), packed, tuple(others), mask
+        self._last = steps - 1
 
     def ready(self) -> bool:
         """Whether the call has ended."""
@@ -46,19 +47,18 @@ class Logs:
         self._packed.block_until_ready()
 
     def read(self, step: int | None = None) -> dict[str, Any]:
-        """The logs as numbers (those of step number `step` of the call, where each step's were asked for)."""
-        packed = np.asarray(self._packed)
-        if packed.ndim == 2:
-            packed = packed[-1 if step is None else step]
-        scalars, others = iter(packed.tolist()), iter(self._others)
-        result: dict[str, Any] = {}
-        for name, scalar in zip(self._names, self._mask or [True] * len(self._names), strict=True):
-            if scalar:
-                result[name] = next(scalars)
-            else:
-                array = np.asarray(next(others))
-                result[name] = array[-1 if step is None else step] if packed.ndim < np.ndim(self._packed) else array
-        return result
+        """The logs of the last step of the call as numbers; of step number `step`, where each step's were wanted."""
+        step = self._last if step is None else step
+        each = np.ndim(self._packed) == 2
+
+        def row(array: Any) -> np.ndarray:
+            return np.asarray(array)[step] if each else np.asarray(array)
+
+        scalars, others = iter(row(self._packed).tolist()), iter(self._others)
+        return {
+            name: next(scalars) if scalar else row(next(others))
+            for name, scalar in zip(self._names, self._mask, strict=True)
+        }
 
 
 class Program:
@@ -185,13 +185,13 @@ class Program:
             others = [v for v in scalars if v.ndim]
             if self.each:
                 packed, others = packed[None], [o[None] for o in others]
-            return Logs(tuple(logs), packed, others, mask)
+            return Logs(tuple(logs), packed, others, mask, 1)
         changed = [values[i] for i in self._changed]
         fixed = [values[i] for i in self._fixed]
         new, packed, others = self._run(changed, fixed, batch, np.int32(steps), np.int32(number))
         for i, v in zip(self._changed, new, strict=True):
             values[i] = v
-        return Logs(self._names, packed, others, self._mask)
+        return Logs(self._names, packed, others, self._mask, steps)
 
     @property
     def timing(self) -> bool:
