@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from lamina.core.errors import did_you_mean, listing, owner_label
 from lamina.layers import tracking
 from lamina.layers.layer import Layer
 from lamina.models.network import Network, settle_names
+from lamina.models.weights import load_weights, save_weights
 from lamina.ops.symbol import Symbol
 from lamina.state.frame import Frame
 from lamina.state.rng import make_key
@@ -278,6 +280,16 @@ class Model(Trainer, Layer):
             if path not in by_path:
                 raise ValueError(f"{owner_label(self)}: no weight has the path {path!r}.{did_you_mean(path, by_path)}")
             by_path[path].assign(value)
+
+    # ---- weights on disk
+
+    def save_weights(self, path: str | os.PathLike, overwrite: bool = True) -> None:
+        """Writes the weights to files that start with `path`; see `lamina.models.weights`."""
+        save_weights(self, path, overwrite)
+
+    def load_weights(self, path: str | os.PathLike, skip_mismatch: bool = False) -> list[str]:
+        """Sets the weights from the files of `save_weights`; returns the paths that were left as they are."""
+        return load_weights(self, path, skip_mismatch)
 
     # ---- configuration
 

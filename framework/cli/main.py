@@ -1,0 +1,31 @@
+"""The command `lamina`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from lamina.cli.demo import run_demo
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="lamina", description="Train models on JAX, the Keras way.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    demo = commands.add_parser(
+        "demo",
+        help="train a small CNN on handwritten digits",
+        description="Trains a small convolutional network on 1,797 handwritten digits that come with the package.",
+    )
+    demo.add_argument("--epochs", type=int, default=12, help="passes over the training data (default 12)")
+    demo.add_argument("--folder", default="lamina_demo", help="where results go (default lamina_demo)")
+    demo.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation (default 0)")
+    options = parser.parse_args(arguments)
+    if options.epochs < 1:
+        parser.error(f"--epochs must be at least 1, got {options.epochs}")
+    return run_demo(options.epochs, options.folder, options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
