@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import optax
+
 from lamina.core import registry
 from lamina.core.config import deserialize_object, serialize_object
 from lamina.core.errors import describe, did_you_mean
@@ -12,6 +14,9 @@ from lamina.optimizers import schedules
 from lamina.optimizers.adam import Adam, Adamax, AdamW, Lamb, Lion, Nadam, ScheduleFreeAdamW
 from lamina.optimizers.descent import SGD, Adadelta, Adagrad, Ftrl, RMSprop
 from lamina.optimizers.factored import Adafactor, Muon
+from lamina.optimizers.loss_scale import LossScaleOptimizer
+from lamina.optimizers.multi import MultiOptimizer, OptimizerMap
+from lamina.optimizers.optax_optimizer import OptaxOptimizer
 from lamina.optimizers.optimizer import Optimizer
 
 
@@ -50,8 +55,8 @@ def get(identifier: Any) -> Any:
         TypeError: the identifier is nothing that stands for an optimizer.
 
     Example:
-        >>> get("adam").name
-        'adam'
+        >>> get("adam").name, get(optax.sgd(0.1)).name
+        ('adam', 'optax_optimizer')
     """
     if identifier is None or isinstance(identifier, Optimizer):
         return identifier
@@ -59,6 +64,8 @@ def get(identifier: Any) -> Any:
         return _named(identifier)()
     if isinstance(identifier, dict):
         return deserialize(identifier)
+    if isinstance(identifier, optax.GradientTransformation):
+        return OptaxOptimizer(identifier)
     if inspect.isclass(identifier) and issubclass(identifier, Optimizer):
         return identifier()
     raise TypeError(
@@ -77,3 +84,30 @@ def _named(name: str) -> type[Optimizer]:
             "or decorate its class with lamina.saving.register_keras_serializable()."
         )
     return found
+
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adafactor",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lamb",
+    "Lion",
+    "LossScaleOptimizer",
+    "MultiOptimizer",
+    "Muon",
+    "Nadam",
+    "OptaxOptimizer",
+    "Optimizer",
+    "OptimizerMap",
+    "RMSprop",
+    "ScheduleFreeAdamW",
+    "deserialize",
+    "get",
+    "schedules",
+    "serialize",
+]

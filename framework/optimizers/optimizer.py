@@ -68,6 +68,9 @@ class Optimizer(Configurable):
         [0.5, 1.5]
     """
 
+    # How parameters are handed to the rule; the order of an ordered dict is that of the variables.
+    _mapping_type: type = OrderedDict
+
     def __init__(
         self,
         learning_rate: Any = 0.001,
@@ -113,7 +116,8 @@ class Optimizer(Configurable):
         self._excluded: tuple[frozenset[int], str | None] = (frozenset(), None)
         self._iterations = self._variable(np.zeros((), "int32"), "iteration")
         self._rate: Any = None
-        self._set_rate(learning_rate)
+        if learning_rate is not None:
+            self._set_rate(learning_rate)
         self._parameters: list[Variable] = []
         self._slots: list[Variable] = []
         self._names: tuple[str, ...] = ()
@@ -174,6 +178,8 @@ class Optimizer(Configurable):
         self._rate = self._variable(np.asarray(value, settings.floatx()), "learning_rate")
 
     def _rate_at(self, step: Any) -> Any:
+        if self._rate is None:
+            return None
         if not isinstance(self._rate, LearningRateSchedule) and not _takes_step(self._rate):
             return jnp.asarray(self._rate(), settings.floatx())
         return jnp.asarray(self._rate(step), settings.floatx())
@@ -196,6 +202,10 @@ class Optimizer(Configurable):
             )
         names = list(var_names or ())
         self._excluded = (frozenset(id(v) for v in var_list or ()), "|".join(names) if names else None)
+
+    def loss_scale(self, optimizer_values: Sequence[Any]) -> Any:
+        """The factor of the loss, or None, as a pure function of the values of `variables`."""
+        return self.loss_scale_factor
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss whose gradients this optimizer expects."""
@@ -240,9 +250,12 @@ class Optimizer(Configurable):
             )
         self._parameters = variables
         self._names = unique_names(variables)
-        state = self._pipeline(frozenset()).init(self._mapping([v.stored for v in variables]))
+        state = self._initial_state(self._mapping([v.stored for v in variables]))
         self._slots, self._state_tree = slot_variables(self.name, state, self._names)
         self.built = True
+
+    def _initial_state(self, values: Any) -> Any:
+        return self._pipeline(frozenset()).init(values)
 
     def _owned(self) -> list[Variable]:
         """The variables that the update rule changes: all but those that are set to their gradients."""
@@ -250,7 +263,7 @@ class Optimizer(Configurable):
 
     def _mapping(self, values: Sequence[Any]) -> Any:
         """The values of the variables by name, but for those that are set to their gradients."""
-        return OrderedDict(
+        return self._mapping_type(
             (name, value)
             for name, value, variable in zip(self._names, values, self._parameters, strict=True)
             if not variable.overwrite_with_gradient
