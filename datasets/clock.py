@@ -46,16 +46,13 @@ class Clock:
 class TimedIterator(ElementIterator):
     """An iterator that measures a sample of its calls."""
 
-    __slots__ = ("_iterator", "_next", "_time", "_countdown", "get_state", "set_state", "close")
+    __slots__ = ("_iterator", "_next", "_time", "_countdown")
 
     def __init__(self, iterator: ElementIterator, time: StageTime) -> None:
         self._iterator = iterator
         self._next = iterator.__next__
         self._time = time
         self._countdown = -WARM_UP
-        self.get_state = iterator.get_state
-        self.set_state = iterator.set_state
-        self.close = iterator.close
 
     def __next__(self) -> Any:
         if self._countdown > 0:
@@ -69,10 +66,14 @@ class TimedIterator(ElementIterator):
         time.calls += 1
         return element
 
-    def get_state(self) -> Any:  # type: ignore[no-redef]  # pragma: no cover  the instance attributes stand in front
+    def get_state(self) -> Any:
         """See the iterator inside."""
         return self._iterator.get_state()
 
-    def set_state(self, state: Any) -> None:  # type: ignore[no-redef]  # pragma: no cover
+    def set_state(self, state: Any) -> None:
         """See the iterator inside."""
         self._iterator.set_state(state)
+
+    def close(self) -> None:
+        """See the iterator inside."""
+        self._iterator.close()

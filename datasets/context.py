@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Iterator
@@ -9,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from lamina.datasets.clock import Clock
 from lamina.datasets.nodes.base import ElementIterator, Node, RandomNode
 from lamina.datasets.options import Options, cpu_count
-from lamina.datasets.clock import Clock
 
 
 class Context:
@@ -36,6 +37,10 @@ class Context:
         """The context of what is read once and kept."""
         return Context(self.run)
 
+    def inner(self, key: tuple[int, ...], number: int) -> Context:
+        """The context of a dataset that a function made of element `number` of a stage with this random key."""
+        return Context(self.run.nested(), (*key, number))
+
     def random_key(self, node: RandomNode, anew: bool = True) -> tuple[int, ...]:
         """The integers that seed `node` here; without `anew` they are the same in each pass and run."""
         seed, number = self.run.randomness(node)
@@ -43,7 +48,7 @@ class Context:
 
     def timed(self, node: Node, iterator: ElementIterator) -> ElementIterator:
         """`iterator`, under the clock that `summary()` reads."""
-        return self.run.clock.watch(node, iterator)
+        return iterator if self.run.inner else self.run.clock.watch(node, iterator)
 
     def parallelism(self, calls: int) -> int:
         """The greatest number of workers that `num_parallel_calls=calls` allows."""
@@ -56,8 +61,11 @@ class Context:
 class Run:
     """All that belongs to one iterator over a whole pipeline."""
 
-    def __init__(self, root: Node, options: Options, clock: Clock | None = None) -> None:
+    def __init__(self, root: Node, options: Options, clock: Clock | None = None, probe: bool = False) -> None:
         self.root = root
+        self.inner = False
+        self.restored = False
+        self.probe = probe  # a look at the first elements, which must not count as a run
         self.options = options
         self.clock = Clock() if clock is None else clock
         self.budget = Budget(options.autotune.ram_budget or free_memory() // 4)
@@ -69,8 +77,14 @@ class Run:
         """(seed, run number) of a node, fixed for this run when first asked for."""
         with self._lock:
             if node not in self._random:
-                self._random[node] = node.begin_run()
+                self._random[node] = (0, 0) if self.probe else node.begin_run(count=not self.inner)
             return self._random[node]
+
+    def nested(self) -> Run:
+        """This run for datasets that are made on the way: each of their random stages is in its first run."""
+        inner = copy.copy(self)
+        inner._random, inner.inner = {}, True
+        return inner
 
     def pin(self, values: dict[RandomNode, tuple[int, int]]) -> None:
         """Fix the randomness of nodes whose elements are kept from an earlier run."""
@@ -88,6 +102,7 @@ class Run:
                 f"The saved state has {len(saved)} stages that draw random numbers, this pipeline {len(nodes)}: "
                 "it was saved from another pipeline."
             )
+        self.restored = True
         self._random = {n: (int(s), int(r)) for n, (s, r) in zip(nodes, saved, strict=True)}
 
     def finish(self, abandoned: bool) -> None:

@@ -7,12 +7,13 @@ an array are `bytes` objects under the object dtype.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from lamina.core.errors import describe
-from lamina.core.nest import assert_same_structure, flatten, flatten_with_path, is_namedtuple, map_structure, pack
+from lamina.core.nest import assert_same_structure, flatten, is_namedtuple, map_structure, pack
 from lamina.datasets.spec import STRING, DatasetSpec, TensorSpec
 
 _INT32 = np.iinfo(np.int32)
@@ -39,7 +40,9 @@ def as_element(x: Any) -> Any:
     """
     kind = type(x)
     if kind is np.ndarray:
-        return x if x.dtype.kind in _NUMERIC else _as_strings(x)
+        if x.dtype.kind not in _NUMERIC:
+            x = _as_strings(x)
+        return x if x.ndim else x[()]
     if kind is bytes or x is None:
         return x
     if kind is tuple:
@@ -58,6 +61,11 @@ def as_element(x: Any) -> Any:
         return x
     array = as_array(x)
     return array[()] if array.ndim == 0 else array
+
+
+def as_result(x: Any) -> Any:
+    """What a user function returned, as an element: a list stands for a tuple, as in tf.data; lists inside are stacked."""
+    return tuple([as_element(v) for v in x]) if type(x) is list else as_element(x)
 
 
 def as_array(x: Any, dtype: np.dtype | None = None) -> np.ndarray:
@@ -180,67 +188,92 @@ def rows(columns: Sequence[np.ndarray], make: Callable[[Sequence[Any]], Any]) ->
     return map(make, zip(*columns, strict=True))
 
 
-def stack(elements: Sequence[Any], owner: str = "batch") -> Any:
-    """One batch in fresh memory from elements of one structure, dtype and shape.
+def stack(elements: Sequence[Any], owner: str = "batch", path: tuple = ()) -> Any:
+    """One batch in fresh memory from values of one structure, dtype and shape; they need not be elements yet.
 
     Raises:
-        ValueError: two elements differ in structure, dtype or shape; the message names both.
+        ValueError: two values differ in structure, dtype or shape; the message names both.
     """
     first = elements[0]
-    if type(first) is np.ndarray or isinstance(first, np.generic):
-        return stack_leaf(elements, owner, ())
-    make = packer(first)
-    columns: list[list[Any]] = [[] for _ in flatten(first)]
-    flat_tuple = make is tuple and type(first) is tuple
-    for element in elements:
-        if flat_tuple and type(element) is tuple and len(element) == len(columns):
-            leaves: Sequence[Any] = element
-        else:
-            try:
-                assert_same_structure(first, element)
-            except ValueError as e:
-                raise ValueError(f"{owner}: elements of one batch must be nested alike. {e}") from None
-            leaves = flatten(element)
-        for column, leaf in zip(columns, leaves, strict=True):
-            column.append(leaf)
-    paths = [path for path, _ in flatten_with_path(first)]
-    return make([stack_leaf(c, owner, p) for c, p in zip(columns, paths, strict=True)])
-
-
-def stack_leaf(column: Sequence[Any], owner: str, path: tuple) -> np.ndarray:
-    """The arrays of one place of several elements, stacked into fresh memory."""
-    first = column[0]
-    if isinstance(first, bytes):
-        out = np.empty(len(column), object)
-        for i, value in enumerate(column):
-            if not isinstance(value, bytes):
-                raise _mismatch(owner, path, column, i)
-            out[i] = value
-        return out
+    kind = type(first)
+    if kind is np.ndarray or isinstance(first, (np.generic, bytes)):
+        return _stack_leaf(elements, owner, path)
+    if first is None and all(e is None for e in elements):
+        return None
+    if isinstance(first, tuple):
+        if any(type(e) is not kind or len(e) != len(first) for e in elements):
+            raise _unlike(owner, path, elements)
+        parts = [stack(column, owner, (*path, i)) for i, column in enumerate(zip(*elements, strict=True))]
+        return kind(*parts) if is_namedtuple(first) else tuple(parts)
+    if isinstance(first, dict):
+        if any(not isinstance(e, dict) or e.keys() != first.keys() for e in elements):
+            raise _unlike(owner, path, elements)
+        return {k: stack([e[k] for e in elements], owner, (*path, k)) for k in first}
     if is_dataset(first):
         raise TypeError(f"{owner}: datasets inside an element cannot be batched; call `flat_map` on them first.")
-    shape, dtype = first.shape, first.dtype
-    for i, value in enumerate(column):
-        if isinstance(value, bytes) or value.shape != shape or value.dtype != dtype:
-            raise _mismatch(owner, path, column, i)
+    return _stack_leaf(elements, owner, path)
+
+
+_shape_of, _dtype_of = attrgetter("shape"), attrgetter("dtype")
+
+
+def _stack_leaf(column: Sequence[Any], owner: str, path: tuple) -> np.ndarray:
+    """The arrays of one place of several elements, stacked into fresh memory."""
+    kinds = set(map(type, column))
+    if kinds == {bytes}:
+        out = np.empty(len(column), object)
+        out[:] = column
+        return out
+    if not all(issubclass(k, (np.ndarray, np.generic)) for k in kinds):
+        column = [as_element(v) for v in column]
+        if any(isinstance(v, (tuple, dict, bytes)) or v is None for v in column):
+            if all(type(v) is bytes for v in column):
+                return _stack_leaf(column, owner, path)
+            raise _unlike(owner, path, column)
+    shape, dtype = column[0].shape, column[0].dtype
+    if set(map(_dtype_of, column)) != {dtype} or set(map(_shape_of, column)) != {shape}:
+        raise _mismatch(owner, path, column)
+    if dtype.kind not in _NUMERIC:
+        column = [as_array(v) for v in column]
+        dtype = STRING
     if not shape:
         return np.array(column, dtype)
     if len(shape) == 1:
-        return np.concatenate(column).reshape(len(column), *shape)
+        return np.concatenate(column, dtype=dtype).reshape(len(column), *shape)
     out = np.empty((len(column), *shape), dtype)
     for i, value in enumerate(column):
         out[i] = value
     return out
 
 
-def _mismatch(owner: str, path: tuple, column: Sequence[Any], i: int) -> ValueError:
-    where = "".join(f"[{p!r}]" for p in path)
+def _where(path: tuple) -> str:
+    return "".join(f"[{p!r}]" for p in path)
+
+
+def _unlike(owner: str, path: tuple, column: Sequence[Any]) -> ValueError:
+    first = column[0]
+    for i, other in enumerate(column):
+        try:
+            assert_same_structure(first, other)
+            if isinstance(first, bytes) != isinstance(other, bytes):
+                raise ValueError
+        except ValueError:
+            return ValueError(
+                f"{owner}: elements of one batch must be nested alike; element{_where(path)} number 0 is "
+                f"{describe(first)}, number {i} is {describe(other)}."
+            )
+    return ValueError(f"{owner}: elements of one batch must be nested alike.")
+
+
+def _mismatch(owner: str, path: tuple, column: Sequence[Any]) -> ValueError:
+    first = column[0]
+    i = next(i for i, v in enumerate(column) if (v.shape, v.dtype) != (first.shape, first.dtype))
     other = column[i]
-    if not (isinstance(other, bytes) or isinstance(column[0], bytes)) and other.dtype == column[0].dtype:
+    if other.dtype == first.dtype:
         cure = "Pad them with padded_batch, or crop or resize them in a map."
     else:
         cure = "Return one dtype from every call."
     return ValueError(
-        f"{owner}: elements of one batch must have one shape and dtype; element{where} number 0 is "
-        f"{describe(column[0])}, number {i} is {describe(other)}. {cure}"
+        f"{owner}: elements of one batch must have one shape and dtype; element{_where(path)} number 0 is "
+        f"{describe(first)}, number {i} is {describe(other)}. {cure}"
     )

@@ -169,9 +169,16 @@ class ShuffleStream:
     def __init__(self, buffer_size: int, key: tuple[int, ...]) -> None:
         self.buffer_size, self.key = buffer_size, key
         self.step = 0
-        self.waiting = np.arange(buffer_size)
+        self._waiting: np.ndarray | None = None
         self._block = -1
         self._draws = np.empty(0, np.int64)
+
+    @property
+    def waiting(self) -> np.ndarray:
+        """The positions in the buffer, by slot."""
+        if self._waiting is None:
+            self._waiting = np.arange(self.buffer_size)
+        return self._waiting
 
     def draws(self, count: int) -> np.ndarray:
         """The slots drawn in the next `count` steps, at most to the end of a block."""
@@ -253,7 +260,9 @@ def shuffled(n: int | None, buffer_size: int | None, key: tuple[int, ...]) -> Or
     if n is not None and (buffer_size is None or buffer_size >= n):
         return Table(full_permutation(n, key)) if n <= EXACT_LIMIT else Permutation(n, key)
     if buffer_size is None:
-        raise ValueError("shuffle: buffer_size=None shuffles the whole dataset, which is endless here; repeat after it.")
+        raise ValueError(
+            "shuffle: buffer_size=None shuffles the whole dataset, which is endless here; repeat after it."
+        )
     if n is not None and n <= EXACT_LIMIT:
         stream = ShuffleStream(buffer_size, key)
         return Table(np.concatenate([stream.take(n - buffer_size), stream.tail(n)]))

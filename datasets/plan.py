@@ -15,8 +15,9 @@ import numpy as np
 
 from lamina.core.nest import flatten
 from lamina.datasets.elements import packer, rows, stack
-from lamina.datasets.nodes.base import ElementIterator, Node
+from lamina.datasets.nodes.base import ElementIterator, GatherError, Node
 from lamina.datasets.orders import Chain, Order, Stride
+from lamina.datasets.workers import ParallelItemIterator
 
 if TYPE_CHECKING:
     from lamina.datasets.context import Context
@@ -31,12 +32,14 @@ class Base(ABC):
     Attributes:
         length: How many there are.
         pure: Whether reading ahead is free of effects and cheap: no user function runs.
+        in_memory: Whether the elements are in memory as they are, so that a cache has nothing to keep.
         varies: Whether another pass over the same stage may need another Base.
         parallel: The map that asked for workers to run this base with, if any.
     """
 
     length: int
     pure = False
+    in_memory = False
     varies = False
     parallel: Any = None
 
@@ -55,21 +58,15 @@ class Base(ABC):
         return stack(out)
 
 
-class GatherError(Exception):
-    """An element inside a gather failed: `offset` counts from the start of the gather."""
-
-    def __init__(self, offset: int, error: Exception) -> None:
-        super().__init__(offset, error)
-        self.offset, self.error = offset, error
-
-
 class ColumnsBase(Base):
     """Rows of arrays of one length."""
 
     pure = True
+    in_memory = True
 
     def __init__(self, structure: Any) -> None:
-        self.columns = flatten(structure)
+        # asarray: a memmap becomes a plain view of the mapped memory, still read page by page.
+        self.columns = [np.asarray(c) for c in flatten(structure)]
         self.length = len(self.columns[0])
         self._make = packer(structure)
 
@@ -79,7 +76,7 @@ class ColumnsBase(Base):
 
     def gather(self, indices: np.ndarray) -> Any:
         """See Base. `take` with mode="clip" skips numpy's second pass over the indices; they are in range by plan."""
-        return self._make([c.take(indices, 0, mode="clip") if type(c) is np.ndarray else c[indices] for c in self.columns])
+        return self._make([c.take(indices, 0, mode="clip") for c in self.columns])
 
 
 class RandomAccess:
@@ -134,6 +131,8 @@ class RandomAccess:
 
     def iterate(self, node: Node, context: Context) -> ElementIterator:
         """An iterator over all positions."""
+        if self.base.parallel is not None:
+            return ParallelItemIterator(node, self, context)
         return RowIterator(self) if self.base.pure else ItemIterator(self)
 
 

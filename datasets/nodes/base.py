@@ -95,10 +95,13 @@ class Node:
     """One stage of a pipeline. See the top of this file for how to write one."""
 
     op: str = "dataset"
+    keeps_elements = False
+    """Whether the elements are some of the first child's, as they are."""
 
     def __init__(self, *children: Node, name: str | None = None) -> None:
         self.children = children
         self.name = name
+        self.batches = self.keeps_elements and children[0].batches  # whether an element is a batch of elements
         self._known_spec: Any = None
         self._has_spec = False
 
@@ -155,7 +158,7 @@ class Node:
 
     def sample(self, context: Context) -> Iterator[Any]:
         """Some elements, typical for structure, dtype and shape; read only to find an element_spec."""
-        return self.iterate(context)
+        return self.children[0].sample(context) if self.keeps_elements else self.iterate(context)
 
     def fingerprint(self) -> bytes:
         """A hash over this node, its arguments and everything above it."""
@@ -181,12 +184,14 @@ class RandomNode(Node):
         self._runs = 0
         self._lock = threading.Lock()
 
-    def begin_run(self) -> tuple[int, int]:
+    def begin_run(self, count: bool = True) -> tuple[int, int]:
         """(seed, number of this run). Without a seed of the user's it is drawn from numpy's global generator, so that
         `keras.utils.set_random_seed` and `np.random.seed` make the whole pipeline repeatable."""
         with self._lock:
             if self._seed is None:
                 self._seed = int(np.random.randint(2**31 - 1))
+            if not count:
+                return self._seed, 0
             self._runs += 1
             return self._seed, self._runs - 1
 
@@ -217,6 +222,38 @@ class StreamIterator(ElementIterator):
         """Close the generator, and with it the files it has open."""
         if self._stream is not None and hasattr(self._stream, "close"):
             self._stream.close()
+
+
+class ChildIterator(ElementIterator):
+    """An iterator over one child. `numbers` names what more the state holds: "count" is `self._count`."""
+
+    numbers: tuple[str, ...] = ()
+
+    def __init__(self, child: ElementIterator) -> None:
+        self._child = child
+        self._pull = child.__next__
+
+    def get_state(self) -> Any:
+        """The child's state, and the numbers of this stage."""
+        return {"child": self._child.get_state(), **{n: getattr(self, "_" + n) for n in self.numbers}}
+
+    def set_state(self, state: Any) -> None:
+        """Restore what `get_state` gave."""
+        self._child.set_state(state["child"])
+        for n in self.numbers:
+            setattr(self, "_" + n, state[n])
+
+    def close(self) -> None:
+        """Close the child."""
+        self._child.close()
+
+
+class GatherError(Exception):
+    """An element inside a gather of several failed: `offset` counts from the start of the gather."""
+
+    def __init__(self, offset: int, error: Exception) -> None:
+        super().__init__(offset, error)
+        self.offset, self.error = offset, error
 
 
 class EmptyIterator(ElementIterator):
@@ -254,7 +291,9 @@ def call_user(fn: Callable[..., Any], args: tuple, label: str, position: int | N
     try:
         return fn(*args)
     except StopIteration as e:
-        raise RuntimeError(f"{label}: the function raised StopIteration {at(position)}, which would end the loop.") from e
+        raise RuntimeError(
+            f"{label}: the function raised StopIteration {at(position)}, which would end the loop."
+        ) from e
     except Exception as e:
         add_position(e, label, position)
         raise
@@ -327,7 +366,5 @@ def hash_value(value: Any) -> bytes:
 
 
 def _hash_code(code: Any) -> bytes:
-    constants = b"".join(
-        _hash_code(c) if hasattr(c, "co_code") else repr(c).encode() for c in code.co_consts
-    )
+    constants = b"".join(_hash_code(c) if hasattr(c, "co_code") else repr(c).encode() for c in code.co_consts)
     return hashlib.blake2b(code.co_code + constants + repr(code.co_names).encode(), digest_size=16).digest()

@@ -101,7 +101,9 @@ def as_columns(owner: str, tensors: Any) -> Any:
             )
         sizes.append(len(leaf))
     if len(set(sizes)) > 1:
-        listed = ", ".join("".join(f"[{p!r}]" for p in path) + f": {n}" for (path, _), n in zip(leaves, sizes, strict=True))
+        listed = ", ".join(
+            "".join(f"[{p!r}]" for p in path) + f": {n}" for (path, _), n in zip(leaves, sizes, strict=True)
+        )
         raise ValueError(f"{owner}: all arrays must have the same length along the first axis, got {listed}.")
     return structure
 
@@ -186,6 +188,7 @@ class Counter(Node):
 
 class _Numbers(Base):
     pure = True
+    in_memory = True
 
     def __init__(self, start: Any, step: Any, length: int, dtype: np.dtype) -> None:
         self.start, self.step, self.length, self.dtype = start, step, length, dtype
@@ -281,7 +284,10 @@ class IndexedSource(Node):
 
     def config(self) -> dict[str, Any]:
         """The type of the source."""
-        return {"source": f"{type(self.source).__module__}.{type(self.source).__qualname__}", "length": self._base.length}
+        return {
+            "source": f"{type(self.source).__module__}.{type(self.source).__qualname__}",
+            "length": self._base.length,
+        }
 
     def _random_access(self, context: Context) -> RandomAccess:
         return RandomAccess(self._base)

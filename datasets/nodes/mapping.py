@@ -1,0 +1,603 @@
+"""One element at a time through a function: map, filter, take_while, scan, enumerate, unique, ignore_errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lamina.core.errors import describe
+from lamina.core.nest import flatten, map_structure
+from lamina.datasets.context import Context
+from lamina.datasets.elements import as_element, as_result, is_dataset, packer, rows, spec_of, stack
+from lamina.datasets.nodes.base import (
+    ChildIterator,
+    ElementIterator,
+    GatherError,
+    Node,
+    add_position,
+    as_args,
+    call_user,
+    known_count,
+)
+from lamina.datasets.nodes.encoding import decode_element, encode_element
+from lamina.datasets.nodes.probing import probe
+from lamina.datasets.plan import Base, RandomAccess
+from lamina.datasets.spec import UNKNOWN, TensorSpec, batched, unbatched
+from lamina.datasets.workers import ParallelMapIterator
+
+logger = logging.getLogger("lamina.datasets")
+
+
+class Map(Node):
+    """`fn` of each element."""
+
+    op = "map"
+
+    def __init__(
+        self,
+        child: Node,
+        fn: Callable[..., Any],
+        calls: int | None = None,
+        deterministic: bool | None = None,
+        vectorized: bool = False,
+        signature: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(child, name=name)
+        self.fn, self.calls, self.deterministic = fn, calls, deterministic
+        self.signature = signature
+        self.batches = child.batches
+        self.vectorized = vectorized and not child.batches
+        self.row_wise = vectorized and child.batches
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"map_func": self.fn, "num_parallel_calls": self.calls, "vectorized": self.vectorized or None}
+
+    def cardinality(self) -> int:
+        """See Node."""
+        return self.children[0].cardinality()
+
+    def _spec(self) -> Any:
+        if self.signature is not None:
+            return self.signature
+        spec = probe(self, self.apply)
+        if not self.row_wise:
+            return spec
+        sizes = {s.shape[0] for s in flatten(self.children[0].element_spec)}
+        return batched(unbatched(spec), sizes.pop() if len(sizes) == 1 else None)
+
+    def sample(self, context: Context) -> Iterator[Any]:
+        """See Node."""
+        return map(self.apply, self.children[0].sample(context))
+
+    def apply(self, element: Any, position: int | None = None) -> Any:
+        """The function's result for one element, as an element."""
+        if self.vectorized:
+            rows_of = self.apply_rows(map_structure(lambda x: stack([x]), element), position)
+            return map_structure(lambda x: x[0], rows_of)
+        if self.row_wise:
+            return self.apply_rows(element, position)
+        return as_result(call_user(self.fn, as_args(element), self.label, position))
+
+    def apply_rows(self, batch: Any, position: int | None = None) -> Any:
+        """The result of a vectorized function for some elements at once, checked to have as many rows."""
+        size = len(flatten(batch)[0])
+        out = as_result(call_user(self.fn, as_args(batch), self.label, position))
+        for leaf in flatten(out):
+            if not getattr(leaf, "shape", ()) or len(leaf) != size:
+                raise ValueError(
+                    f"{self.label}: with vectorized=True the function gets {size} elements along the first axis and must "
+                    f"return as many, got {describe(leaf)}."
+                )
+        return out
+
+    def processes(self, context: Context, base: Base | None = None) -> Any:
+        """The worker processes for this map, where the options ask for them."""
+        return None
+
+    def _random_access(self, context: Context) -> RandomAccess | None:
+        access = self.children[0].random_access(context)
+        if access is None:
+            return None
+        base = VectorizedBase(self, access.base) if self.vectorized else MapBase(self, access.base)
+        return access.rebase(base)
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        child = self.children[0].iterate(context)
+        if self.vectorized:
+            return _VectorMapIterator(self, child)
+        return _MapIterator(self, child) if self.calls is None else ParallelMapIterator(self, child, context)
+
+
+class _MapIterator(ChildIterator):
+    numbers = ("count",)
+
+    def __init__(self, node: Map, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._apply = node.apply
+        self._count = 0
+
+    def __next__(self) -> Any:
+        element = self._pull()
+        self._count += 1
+        return self._apply(element, self._count - 1)
+
+
+class _VectorMapIterator(ElementIterator):
+    """Blocks of a stream through a vectorized function. The state is that of the child before the block."""
+
+    BLOCK = 64
+
+    def __init__(self, node: Map, child: ElementIterator) -> None:
+        self._node, self._child = node, child
+        self._before: Any = None
+        self._given = 0
+        self._rows: Iterator[Any] = iter(())
+
+    def __next__(self) -> Any:
+        for row in self._rows:
+            self._given += 1
+            return row
+        self._before, self._given = self._child.get_state(), 0
+        self._rows = self._next_block()
+        for row in self._rows:
+            self._given += 1
+            return row
+        raise StopIteration
+
+    def _next_block(self) -> Iterator[Any]:
+        block = []
+        for element in self._child:
+            block.append(element)
+            if len(block) == self.BLOCK:
+                break
+        if not block:
+            return iter(())
+        out = self._node.apply_rows(stack(block, self._node.label))
+        return iter(rows(flatten(out), packer(out)))
+
+    def get_state(self) -> Any:
+        before = self._child.get_state() if self._before is None else self._before
+        return {"child": before, "given": self._given}
+
+    def set_state(self, state: Any) -> None:
+        self._child.set_state(state["child"])
+        for _ in range(state["given"]):
+            self.__next__()
+
+    def close(self) -> None:
+        self._child.close()
+
+
+class MapBase(Base):
+    """`fn` over the elements of another base."""
+
+    def __init__(self, node: Map, inner: Base) -> None:
+        self.node, self.inner = node, inner
+        self.length, self.varies = inner.length, inner.varies
+        self.parallel = node if node.calls is not None else inner.parallel
+
+    def item(self, index: int) -> Any:
+        """See Base."""
+        return self.node.apply(self.inner.item(index), index)
+
+    def gather(self, indices: np.ndarray) -> Any:
+        """See Base."""
+        return stack(self.results(self.inputs(indices), indices), self.node.label)
+
+    def inputs(self, indices: np.ndarray) -> list[Any]:
+        """The elements that the function is called with."""
+        if self.inner.pure:
+            batch = self.inner.gather(indices)
+            if type(batch) is np.ndarray:
+                return list(batch)
+            return list(rows(flatten(batch), packer(batch)))
+        if isinstance(self.inner, MapBase):
+            return self.inner.results(self.inner.inputs(indices), indices, as_elements=True)
+        out: list[Any] = []
+        try:
+            for i in indices.tolist():
+                out.append(self.inner.item(i))
+        except Exception as e:
+            raise GatherError(len(out), e) from e
+        return out
+
+    def results(self, inputs: list[Any], indices: np.ndarray, as_elements: bool = False) -> list[Any]:
+        """The function's results for some elements, not yet made elements."""
+        fn = self.node.fn
+        out: list[Any] = []
+        try:
+            if isinstance(inputs[0], tuple):
+                for row in inputs:
+                    out.append(fn(*row))
+            else:
+                for row in inputs:
+                    out.append(fn(row))
+        except Exception as e:
+            k = len(out)
+            if isinstance(e, StopIteration):
+                e = RuntimeError(f"{self.node.label}: the function raised StopIteration, which would end the loop.")
+            add_position(e, self.node.label, int(indices[k]))
+            raise GatherError(k, e) from e
+        if as_elements:
+            return [as_result(e) for e in out]
+        return list(map(tuple, out)) if type(out[0]) is list else out
+
+
+class VectorizedBase(Base):
+    """A vectorized function over another base; it may be called ahead, and with any number of elements at once."""
+
+    pure = True
+
+    def __init__(self, node: Map, inner: Base) -> None:
+        self.node, self.inner = node, inner
+        self.length, self.varies = inner.length, inner.varies
+        self.parallel = node if node.calls is not None else inner.parallel
+
+    def item(self, index: int) -> Any:
+        """See Base."""
+        return self.node.apply(self.inner.item(index), index)
+
+    def gather(self, indices: np.ndarray) -> Any:
+        """See Base."""
+        return self.node.apply_rows(self.inner.gather(indices), int(indices[0]) if len(indices) else None)
+
+
+class Filter(Node):
+    """The elements for which `predicate` is true."""
+
+    op = "filter"
+    keeps_elements = True
+
+    def __init__(self, child: Node, predicate: Callable[..., Any], name: str | None = None) -> None:
+        super().__init__(child, name=name)
+        self.predicate = predicate
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"predicate": self.predicate}
+
+    def sample(self, context: Context) -> Iterator[Any]:
+        """See Node."""
+        return (e for e in self.children[0].sample(context) if self.holds(e, None))
+
+    def holds(self, element: Any, position: int | None) -> bool:
+        """The predicate's answer, checked to be one boolean."""
+        answer = call_user(self.predicate, as_args(element), self.label, position)
+        if answer is True or answer is False:
+            return answer
+        shape, dtype = getattr(answer, "shape", None), getattr(answer, "dtype", None)
+        if dtype is not None and dtype == bool and shape == ():
+            return bool(answer)
+        raise ValueError(
+            f"{self.label}: predicate must return one boolean, got {describe(answer)}. Use .all() or .any() on an array."
+        )
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _FilterIterator(self, self.children[0].iterate(context))
+
+
+class _FilterIterator(ChildIterator):
+    numbers = ("count",)
+
+    def __init__(self, node: Filter, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._holds = node.holds
+        self._count = 0
+
+    def __next__(self) -> Any:
+        while True:
+            element = self._pull()
+            self._count += 1
+            if self._holds(element, self._count - 1):
+                return element
+
+
+class TakeWhile(Filter):
+    """The elements before the first for which `predicate` is false."""
+
+    op = "take_while"
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _TakeWhileIterator(self, self.children[0].iterate(context))
+
+
+class _TakeWhileIterator(ChildIterator):
+    numbers = ("count", "over")
+
+    def __init__(self, node: TakeWhile, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._holds = node.holds
+        self._count, self._over = 0, False
+
+    def __next__(self) -> Any:
+        if self._over:
+            raise StopIteration
+        element = self._pull()
+        self._count += 1
+        if not self._holds(element, self._count - 1):
+            self._over = True
+            raise StopIteration
+        return element
+
+
+class Scan(Node):
+    """`state, output = fn(state, element)`, giving the outputs."""
+
+    op = "scan"
+
+    def __init__(self, child: Node, initial: Any, fn: Callable[..., Any], name: str | None = None) -> None:
+        super().__init__(child, name=name)
+        self.initial, self.fn = as_element(initial), fn
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"initial_state": flatten(self.initial), "scan_func": self.fn}
+
+    def cardinality(self) -> int:
+        """See Node."""
+        return self.children[0].cardinality()
+
+    def _spec(self) -> Any:
+        return probe(self, lambda e: self.step(self.initial, e, None)[1])
+
+    def sample(self, context: Context) -> Iterator[Any]:
+        """See Node."""
+        return (self.step(self.initial, e, None)[1] for e in self.children[0].sample(context))
+
+    def step(self, state: Any, element: Any, position: int | None) -> tuple[Any, Any]:
+        """The new state and the output; the state keeps structure and dtypes."""
+        out = call_user(self.fn, (state, element), self.label, position)
+        if not isinstance(out, (tuple, list)) or len(out) != 2:
+            raise TypeError(f"{self.label}: scan_func must return (new_state, output), got {describe(out)}.")
+        return same_state(self.label, self.initial, as_result(out[0])), as_result(out[1])
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _ScanIterator(self, self.children[0].iterate(context))
+
+
+def same_state(label: str, initial: Any, state: Any) -> Any:
+    """`state`, if it has the structure and dtypes of the initial state."""
+
+    def check(a: Any, b: Any) -> Any:
+        wanted, got = spec_of(a), spec_of(b)
+        if wanted.dtype != got.dtype:
+            raise TypeError(
+                f"{label}: the state must keep its dtype, the initial state has {wanted}, the function returned {got}. "
+                "Cast one of them."
+            )
+        return b
+
+    try:
+        return map_structure(check, initial, state)
+    except ValueError as e:
+        raise TypeError(f"{label}: the state must keep its structure. {e}") from None
+
+
+class _ScanIterator(ChildIterator):
+    def __init__(self, node: Scan, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._node, self._state = node, node.initial
+        self._count = 0
+
+    def __next__(self) -> Any:
+        element = self._pull()
+        self._count += 1
+        self._state, out = self._node.step(self._state, element, self._count - 1)
+        return out
+
+    def get_state(self) -> Any:
+        return {"child": self._child.get_state(), "count": self._count, "state": encode_element(self._state)}
+
+    def set_state(self, state: Any) -> None:
+        self._child.set_state(state["child"])
+        self._count, self._state = state["count"], decode_element(state["state"], self._node.initial)
+
+
+class Enumerate(Node):
+    """(number, element) pairs."""
+
+    op = "enumerate"
+
+    def __init__(self, child: Node, start: Any = 0, name: str | None = None) -> None:
+        super().__init__(child, name=name)
+        self.start = int(start)
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"start": self.start}
+
+    def cardinality(self) -> int:
+        """See Node."""
+        return self.children[0].cardinality()
+
+    def _spec(self) -> Any:
+        return TensorSpec((), np.int64), self.children[0].element_spec
+
+    def sample(self, context: Context) -> Iterator[Any]:
+        """See Node."""
+        return ((np.int64(self.start), e) for e in self.children[0].sample(context))
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _EnumerateIterator(self.children[0].iterate(context), self.start)
+
+
+class _EnumerateIterator(ChildIterator):
+    numbers = ("number",)
+
+    def __init__(self, child: ElementIterator, start: int) -> None:
+        super().__init__(child)
+        self._number = start
+
+    def __next__(self) -> Any:
+        element = self._pull()
+        self._number += 1
+        return np.int64(self._number - 1), element
+
+
+class Unique(Node):
+    """Each element the first time it occurs.
+
+    What was seen is kept in memory; a restored iterator reads the elements before its position again.
+    """
+
+    op = "unique"
+    keeps_elements = True
+
+    def __init__(self, child: Node, name: str | None = None) -> None:
+        super().__init__(child, name=name)
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _UniqueIterator(self.children[0].iterate(context))
+
+
+class _UniqueIterator(ElementIterator):
+    def __init__(self, child: ElementIterator) -> None:
+        self._child = child
+        self._seen: set[Any] = set()
+        self._read = 0
+
+    def __next__(self) -> Any:
+        while True:
+            element = self._child.__next__()
+            self._read += 1
+            if self._is_new(element):
+                return element
+
+    def _is_new(self, element: Any) -> bool:
+        key = tuple(_hashable(leaf) for leaf in flatten(element))
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def get_state(self) -> Any:
+        return {"read": self._read}
+
+    def set_state(self, state: Any) -> None:
+        while self._read < state["read"]:
+            try:
+                self._is_new(self._child.__next__())
+                self._read += 1
+            except StopIteration:
+                break
+            except Exception:  # it was raised, and dealt with, when the elements were first read
+                continue
+
+    def close(self) -> None:
+        self._child.close()
+
+
+def _hashable(leaf: Any) -> Any:
+    if isinstance(leaf, bytes):
+        return leaf
+    if is_dataset(leaf):
+        raise TypeError("unique: datasets inside an element cannot be compared; call `flat_map` on them first.")
+    if leaf.dtype == object:
+        return leaf.shape, tuple(leaf.reshape(-1).tolist())
+    return leaf.dtype.str, leaf.shape, np.asarray(leaf).tobytes()
+
+
+class IgnoreErrors(Node):
+    """The elements that could be made; errors are counted and passed over."""
+
+    op = "ignore_errors"
+    keeps_elements = True
+
+    def __init__(self, child: Node, log_warning: bool = False, name: str | None = None) -> None:
+        super().__init__(child, name=name)
+        self.log_warning = log_warning
+        self.ignored = 0
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"log_warning": self.log_warning}
+
+    def cardinality(self) -> int:
+        """See Node."""
+        n = self.children[0].cardinality()
+        return UNKNOWN if known_count(n) and n else n
+
+    def sample(self, context: Context) -> Iterator[Any]:
+        """See Node."""
+        elements = iter(self.children[0].sample(context))
+        while True:
+            try:
+                element = next(elements)
+            except StopIteration:
+                return
+            except Exception:
+                continue
+            yield element
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _IgnoreIterator(self, self.children[0].iterate(context))
+
+
+class _IgnoreIterator(ChildIterator):
+    def __init__(self, node: IgnoreErrors, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._node = node
+
+    def __next__(self) -> Any:
+        while True:
+            try:
+                return self._pull()
+            except StopIteration:
+                raise
+            except Exception as e:
+                self._node.ignored += 1
+                if self._node.log_warning:
+                    notes = "; ".join(getattr(e, "__notes__", ()))
+                    logger.warning("ignore_errors passed over an element: %s: %s %s", type(e).__name__, e, notes)
+
+
+class AssertCardinality(Node):
+    """The same elements, with their number declared and checked."""
+
+    op = "assert_cardinality"
+    keeps_elements = True
+
+    def __init__(self, child: Node, expected: int, name: str | None = None) -> None:
+        super().__init__(child, name=name)
+        self.expected = int(expected)
+
+    def config(self) -> dict[str, Any]:
+        """See Node."""
+        return {"expected_cardinality": self.expected}
+
+    def cardinality(self) -> int:
+        """See Node."""
+        return self.expected
+
+    def _iterator(self, context: Context) -> ElementIterator:
+        return _AssertIterator(self, self.children[0].iterate(context))
+
+
+class _AssertIterator(ChildIterator):
+    numbers = ("count",)
+
+    def __init__(self, node: AssertCardinality, child: ElementIterator) -> None:
+        super().__init__(child)
+        self._node = node
+        self._count = 0
+
+    def __next__(self) -> Any:
+        expected = self._node.expected
+        try:
+            element = self._pull()
+        except StopIteration:
+            if self._count < expected or expected == -1:
+                wanted = "endless elements" if expected == -1 else f"{expected} elements"
+                raise ValueError(
+                    f"{self._node.label}: expected {wanted}, the dataset ended after {self._count}."
+                ) from None
+            raise
+        self._count += 1
+        if 0 <= expected < self._count:
+            raise ValueError(f"{self._node.label}: expected {expected} elements, the dataset has more.")
+        return element
