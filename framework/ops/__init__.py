@@ -63,6 +63,9 @@ from lamina.ops.reduce import (
     nanmedian, nanmin, nanpercentile, nanprod, nanquantile, nanstd, nansum, nanvar, percentile, prod, ptp,
     quantile, std, sum, trapezoid, var,
 )
+from lamina.ops.signal import (
+    fft, fft2, ifft2, irfft, istft, rfft, stft,
+)
 from lamina.ops.trigonometry import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cos, cosh, deg2rad, rad2deg, sin, sinc, sinh,
     tan, tanh,
