@@ -63,11 +63,12 @@ def open_stream(path: str, compression: str = "", offset: int = 0, chunk_bytes: 
         file.seek(offset)
         return file
     stream: Any = _OwningGzip(file) if compression == "GZIP" else io.BufferedReader(_ZlibStream(file), chunk_bytes)
-    while offset > 0:
-        skipped = len(stream.read(min(offset, chunk_bytes)))
-        if not skipped:
-            break
-        offset -= skipped
+    try:
+        while offset > 0 and (skipped := len(stream.read(min(offset, chunk_bytes)))):
+            offset -= skipped
+    except DAMAGE:
+        stream.close()
+        raise
     return stream
 
 

@@ -245,17 +245,26 @@ class FixedLengthRecords(FilesNode):
         """See FilesNode."""
         record = place or 0
         offset = self.header_bytes + record * self.record_bytes
-        stream = open_stream(path, self.compression, offset, self.chunk_bytes)
+        stream = open_stream(path, self.compression, offset if record else 0, self.chunk_bytes)
         reader = _FixedRecords(self, stream, path, record)
-        if not self.compression and record == 0:
-            reader.check_size(stream.seek(0, io.SEEK_END))
-            stream.seek(offset)
+        if record == 0:
+            if not self.compression:
+                reader.check_size(stream.seek(0, io.SEEK_END))
+                stream.seek(0)
+            try:
+                size = len(stream.read(offset))
+            except DAMAGE:
+                stream.close()
+                raise
+            if size < offset:
+                reader.check_size(size)
         return reader
 
 
 class _FixedRecords(FileReader):
     def __init__(self, node: FixedLengthRecords, stream: BinaryIO, path: str, record: int) -> None:
         self._node, self._stream, self._path, self.place = node, stream, path, record
+        self._read = getattr(stream, "read1", stream.read)
         self._buffer, self._position = b"", 0
 
     def __next__(self) -> bytes:
@@ -274,7 +283,7 @@ class _FixedRecords(FileReader):
         parts = [self._buffer[self._position :]]
         have = len(parts[0])
         try:
-            while have < needed and (part := self._stream.read(self._node.chunk_bytes)):
+            while have < needed and (part := self._read(self._node.chunk_bytes)):
                 parts.append(part)
                 have += len(part)
         except DAMAGE as error:
@@ -290,7 +299,8 @@ class _FixedRecords(FileReader):
 
     def _end(self) -> None:
         self._stream.close()
-        self._stream, self._buffer, self._position = io.BytesIO(bytes(self._node.footer_bytes)), b"", 0
+        self._read = io.BytesIO(bytes(self._node.footer_bytes)).read
+        self._buffer, self._position = b"", 0
 
     def check_size(self, size: int) -> None:
         """Raise if a file of `size` bytes is no whole number of records."""

@@ -58,7 +58,7 @@ class SqlRows(Node):
                 done += 1
                 yield tuple(self._value(v, i, done - 1) for i, v in enumerate(row)), done
         except sqlite3.Error as error:
-            add_position(error, self.label)
+            add_position(error, self.label, None)
             raise
         finally:
             connection.close()

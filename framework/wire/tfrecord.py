@@ -59,7 +59,9 @@ class RecordReader(Iterator[bytes]):
     """
 
     def __init__(self, file: BinaryIO, name: str, offset: int = 0, record: int = 0, chunk_bytes: int = 1 << 18):
-        self._file, self._name, self._chunk_bytes = file, name, chunk_bytes
+        # read1 gives what could be uncompressed before a damaged place, read raises and keeps it.
+        self._read = getattr(file, "read1", file.read)
+        self._name, self._chunk_bytes = name, chunk_bytes
         self.offset, self.record = offset, record
         self._buffer, self._position = b"", 0
 
@@ -98,7 +100,7 @@ class RecordReader(Iterator[bytes]):
         have = len(parts[0])
         try:
             while have < needed:
-                part = self._file.read(self._chunk_bytes)
+                part = self._read(self._chunk_bytes)
                 if not part:
                     break
                 parts.append(part)
@@ -112,7 +114,7 @@ class RecordReader(Iterator[bytes]):
 
     def _end(self, what: str) -> DataLossError:
         """The error for damage after which no record can be found."""
-        self._file, self._buffer, self._position = _Empty(), b"", 0  # type: ignore[assignment]
+        self._read, self._buffer, self._position = _nothing, b"", 0
         return self._error(what, self.record, self.offset)
 
     def _error(self, what: str, record: int, offset: int) -> DataLossError:
@@ -122,11 +124,8 @@ class RecordReader(Iterator[bytes]):
         )
 
 
-class _Empty:
-    """A file with nothing left in it."""
-
-    def read(self, size: int) -> bytes:
-        return b""
+def _nothing(size: int) -> bytes:
+    return b""
 
 
 class RecordWriter:
