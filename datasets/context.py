@@ -19,7 +19,8 @@ class Context:
     """One run of a pipeline, as one of its stages sees it.
 
     `epochs` says in which pass of each enclosing repeat (or in which element of each enclosing flat_map) the stage
-    stands; with the seed and the number of the run it fixes all random numbers, so that no generator state need be saved.
+    stands; with the seed and the number of the run it fixes all random numbers, so that no generator state need be
+    saved.
     """
 
     __slots__ = ("run", "epochs", "options")

@@ -44,9 +44,9 @@ def _source(build: Callable[..., Node]) -> Any:
 class Dataset:
     """A pipeline of elements: numpy arrays in nested tuples and dicts, with the API of `tf.data.Dataset`.
 
-    Building one reads nothing; each iteration is a run of its own. Over sources that can be read by index, shuffles, repeats,
-    shards and batches are planned as index arithmetic and one vectorised gather. The position of an iterator can be saved
-    and restored exactly, see `DatasetIterator.get_state`.
+    Building one reads nothing; each iteration is a run of its own. Over sources that can be read by index, shuffles,
+    repeats, shards and batches are planned as index arithmetic and one vectorised gather. The position of an iterator
+    can be saved and restored exactly, see `DatasetIterator.get_state`.
 
     Methods take `name`, a name for error messages and `summary()`.
 
@@ -79,7 +79,8 @@ class Dataset:
     def element_spec(self) -> Any:
         """Nested `TensorSpec`s of one element.
 
-        Behind a user function it is found by running the function on the first elements; `output_signature` declares it.
+        Behind a user function it is found by running the function on the first elements; `output_signature` declares
+        it.
         """
         return self._node.element_spec
 
@@ -118,7 +119,8 @@ class Dataset:
         return Dataset(WithOptions(self._node, options, name))
 
     def fingerprint(self) -> str:
-        """A hash over all stages, their arguments, functions and data: the same pipeline gives the same in any process."""
+        """A hash over all stages, their arguments, functions and data: the same pipeline gives the same in any
+        process."""
         return self._node.fingerprint().hex()
 
     # Reading
@@ -225,8 +227,8 @@ class Dataset:
         """A random order.
 
         Args:
-            buffer_size: How many elements wait to be drawn; None shuffles the whole dataset. Over sources that can be read by
-                index only positions are shuffled, so None costs no memory and is the better choice.
+            buffer_size: How many elements wait to be drawn; None shuffles the whole dataset. Over sources that can be
+                read by index only positions are shuffled, so None costs no memory and is the better choice.
             seed: The seed; drawn from numpy's global generator if None. The same seed gives the same order, whatever
                 the number of workers.
             reshuffle_each_iteration: Whether each pass has another order.
@@ -303,8 +305,8 @@ class Dataset:
             synchronous: True runs it in the calling thread, whatever `num_parallel_calls` says.
             use_unbounded_threadpool: True allows 32 workers, for functions that wait rather than compute.
             name: A name for messages.
-            vectorized: Whether the function works on many elements at once, along a first axis: after `batch` it gets the
-                batch, otherwise blocks of elements of any size. The fast way where numpy can do it.
+            vectorized: Whether the function works on many elements at once, along a first axis: after `batch` it gets
+                the batch, otherwise blocks of elements of any size. The fast way where numpy can do it.
             output_signature: Nested `TensorSpec`s of the results, for `element_spec`.
 
         Example:
@@ -399,7 +401,8 @@ class Dataset:
         drop_remainder: bool = False,
         name: str | None = None,
     ) -> Dataset:
-        """Datasets of `size` elements each, one every `shift` elements; each part of an element gives a dataset of its own.
+        """Datasets of `size` elements each, one every `shift` elements; each part of an element gives a dataset of
+        its own.
 
         Args:
             size: The number of elements of a window.
@@ -458,7 +461,8 @@ class Dataset:
             bucket_batch_sizes: The batch size of each bucket, one more than there are boundaries.
             padded_shapes: As for `padded_batch`.
             padding_values: As for `padded_batch`.
-            pad_to_bucket_boundary: Whether to pad to the boundary above minus 1, rather than to the longest of the batch.
+            pad_to_bucket_boundary: Whether to pad to the boundary above minus 1, rather than to the longest of the
+                batch.
             no_padding: Whether the elements of a bucket have one shape and need none.
             drop_remainder: Whether to leave out the batches that are not full at the end.
             name: A name for messages.

@@ -64,7 +64,8 @@ def as_element(x: Any) -> Any:
 
 
 def as_result(x: Any) -> Any:
-    """What a user function returned, as an element: a list stands for a tuple, as in tf.data; lists inside are stacked."""
+    """What a user function returned, as an element: a list stands for a tuple, as in tf.data; lists inside are
+    stacked."""
     return tuple([as_element(v) for v in x]) if type(x) is list else as_element(x)
 
 

@@ -160,7 +160,8 @@ def _mix(x: np.ndarray) -> np.ndarray:
 
 
 class ShuffleStream:
-    """The order that a shuffle with a buffer gives: `buffer_size` positions wait, a drawn one leaves for each that comes.
+    """The order that a shuffle with a buffer gives: `buffer_size` positions wait, a drawn one leaves for each that
+    comes.
 
     All draws follow from `key` and the step, so the stream can be recomputed from nothing. `n` is None while the length
     is unknown or endless; then `finish(n)` tells it.

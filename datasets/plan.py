@@ -1,8 +1,8 @@
 """Planning: pipelines over sources that can be read at any index become index arithmetic and one gather.
 
-A stage that can be reached by position gives a `RandomAccess`: a `Base` that yields elements by index, and an `Order` that
-says which index stands at which position. Take, skip, shard, repeat and shuffle only change the order; `map` only the base;
-`batch` reads a stretch of positions in one vectorised gather. The state of all of it is one number.
+A stage that can be reached by position gives a `RandomAccess`: a `Base` that yields elements by index, and an `Order`
+that says which index stands at which position. Take, skip, shard, repeat and shuffle only change the order; `map`
+only the base; `batch` reads a stretch of positions in one vectorised gather. The state of all of it is one number.
 """
 
 from __future__ import annotations
@@ -196,8 +196,8 @@ class RowIterator(PositionIterator):
         return self.__next__()
 
     def _grow(self, batch: Any, count: int) -> None:
-        # The first block is one element, to learn its size; later ones fill a share of the cache. A row is a view of its
-        # block, so blocks stay small: who keeps one row keeps its block.
+        # The first block is one element, to learn its size; later ones fill a share of the cache. A row is a view of
+        # its block, so blocks stay small: who keeps one row keeps its block.
         row_bytes = max(1, sum(c.nbytes for c in flatten(batch)) // count)
         self._block = max(1, min(LOOK_AHEAD, BLOCK_BYTES // row_bytes, self._block * 8))
 

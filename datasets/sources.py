@@ -64,8 +64,8 @@ def from_tensor_slices(tensors: Any, name: str | None = None) -> Node:
 def from_source(source: Any, name: str | None = None) -> Node:
     """The elements of anything with `__len__` and `__getitem__`, read when they are needed.
 
-    Hugging Face and torch datasets, numpy memmaps, zarr arrays, lists; pandas, polars and pyarrow tables by row. Shuffles,
-    shards and batches over it read only the indices they need.
+    Hugging Face and torch datasets, numpy memmaps, zarr arrays, lists; pandas, polars and pyarrow tables by row.
+    Shuffles, shards and batches over it read only the indices they need.
 
     Args:
         source: The object. `source[i]` gives element i: nested arrays, numbers or strings.
@@ -307,7 +307,8 @@ def load(
         path: The folder.
         element_spec: What the elements must be; what was saved if None.
         compression: Accepted for compatibility: the folder says how it is compressed.
-        reader_func: A function from a dataset of datasets (one a shard) to the dataset to read; handled by `Dataset.load`.
+        reader_func: A function from a dataset of datasets (one a shard) to the dataset to read; handled by
+            `Dataset.load`.
         wait: Accepted for compatibility: a folder appears only when it is complete.
 
     Raises:

@@ -94,8 +94,8 @@ def _work(tasks: queue.SimpleQueue, stopped: threading.Event, finished: queue.Si
 
 
 class Tuner:
-    """How many workers a stage with `num_parallel_calls=AUTOTUNE` uses: none while its function is too cheap to be worth
-    a thread, then more as long as more are faster."""
+    """How many workers a stage with `num_parallel_calls=AUTOTUNE` uses: none while its function is too cheap to be
+    worth a thread, then more as long as more are faster."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -431,7 +431,8 @@ class ParallelGatherIterator(_AccessIterator):
 
 
 class ParallelItemIterator(_AccessIterator):
-    """Elements of an indexable base; processes get several at a time, since each exchange costs as much as a function."""
+    """Elements of an indexable base; processes get several at a time, since each exchange costs as much as a
+    function."""
 
     CHUNK = 16
 

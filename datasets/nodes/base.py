@@ -4,15 +4,16 @@ How to write a node
 -------------------
 Subclass `Node` and give it
 
-- `op`, the public name that errors and `summary()` print, and `config()`, its arguments for `summary()` and `fingerprint()`;
+- `op`, the public name that errors and `summary()` print, and `config()`, its arguments for `summary()` and
+`fingerprint()`;
 - `_spec()`: the element_spec, from `self.children[0].element_spec` or known outright. Called once, on demand;
 - `cardinality()`: a count, `INFINITE` or `UNKNOWN` (the default), without reading data;
 - `_iterator(context)`: an `ElementIterator` over its elements, from the start. Open files there, never in `__init__`.
 
-An `ElementIterator` has `__next__`, `get_state()` (a JSON-safe value, small: positions, never elements), `set_state(state)`
-(called once, on a fresh iterator, before the first `__next__`) and `close()`. It pulls from `child.iterate(context)`.
-After `__next__` raised an error other than StopIteration, the next call goes on behind the element at fault
-(`ignore_errors` counts on it); where that is impossible it raises StopIteration.
+An `ElementIterator` has `__next__`, `get_state()` (a JSON-safe value, small: positions, never elements),
+`set_state(state)` (called once, on a fresh iterator, before the first `__next__`) and `close()`. It pulls from
+`child.iterate(context)`. After `__next__` raised an error other than StopIteration, the next call goes on behind the
+element at fault (`ignore_errors` counts on it); where that is impossible it raises StopIteration.
 
 A source that streams is easiest as one resumable generator:
 
@@ -36,8 +37,8 @@ A source that streams is easiest as one resumable generator:
                     offset += len(line)
                     yield line, offset
 
-A source that can be read at any index gives `_random_access(context)` a `RandomAccess` instead (see `lamina.datasets.plan`):
-shuffles, repeats and batches over it then become index arithmetic, and its state one position.
+A source that can be read at any index gives `_random_access(context)` a `RandomAccess` instead (see
+`lamina.datasets.plan`): shuffles, repeats and batches over it then become index arithmetic, and its state one position.
 A node that draws random numbers subclasses `RandomNode` and takes its key from `context.random_key(self)`.
 User functions are called through `call_user`, which adds the position of the element to what they raise.
 """

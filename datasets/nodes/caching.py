@@ -128,8 +128,8 @@ class _CacheBase(Base):
 class _CacheIterator(ElementIterator):
     """Reads the child and keeps its elements; once it was read to its end, only the store is read.
 
-    The state is a position, and while the child is read the child's. Restored without the store, the elements before the
-    position are read again if the child's state is not known.
+    The state is a position, and while the child is read the child's. Restored without the store, the elements before
+    the position are read again if the child's state is not known.
     """
 
     def __init__(self, child: Node, store: _Store, context: Context) -> None:

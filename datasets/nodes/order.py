@@ -248,8 +248,8 @@ class _RepeatIterator(ElementIterator):
 class Shuffle(RandomNode):
     """A random order: of the whole dataset, or with a buffer from which elements leave at random.
 
-    Over a source that can be read by index only indices are shuffled. Over any other source the buffer holds elements, and
-    the state holds a position of the source from which the buffer can be read again.
+    Over a source that can be read by index only indices are shuffled. Over any other source the buffer holds
+    elements, and the state holds a position of the source from which the buffer can be read again.
     """
 
     op = "shuffle"

@@ -47,7 +47,8 @@ class Prefetch(Node):
 
 
 class _Box:
-    """What the thread and its consumer share. The thread never holds the consumer, so that dropping it ends the thread."""
+    """What the thread and its consumer share. The thread never holds the consumer, so that dropping it ends the
+    thread."""
 
     def __init__(self, child: ElementIterator, size: int, budget: Budget | None) -> None:
         self.child, self.size, self.budget = child, size, budget

@@ -22,8 +22,9 @@ TRIALS = 8
 def probe(node: Node, call: Callable[[Any], Any]) -> Any:
     """The spec of `call(element)` over the child's elements.
 
-    The first elements are tried, and one of them with its open dimensions altered: a dimension of the result that changes
-    is open. What neither shows (a length that depends on a value further on) is not seen; `output_signature` says it.
+    The first elements are tried, and one of them with its open dimensions altered: a dimension of the result that
+    changes is open. What neither shows (a length that depends on a value further on) is not seen; `output_signature`
+    says it.
 
     Raises:
         ValueError: there are no elements.

@@ -1,4 +1,5 @@
-"""Sources in memory, made of numbers, or read by index: from_tensors, from_tensor_slices, range, random, from_source."""
+"""Sources in memory, made of numbers, or read by index: from_tensors, from_tensor_slices, range, random,
+from_source."""
 
 from __future__ import annotations
 
