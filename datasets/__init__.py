@@ -5,7 +5,21 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from lamina.datasets import builtin
+from lamina.datasets.builtin import (
+    breast_cancer,
+    california_housing,
+    cifar10,
+    cifar100,
+    diabetes,
+    digits,
+    fashion_mnist,
+    imdb,
+    iris,
+    mnist,
+    reuters,
+    speech_commands,
+    wine,
+)
 from lamina.datasets.spec import (
     AUTOTUNE,
     INFINITE_CARDINALITY,
@@ -50,15 +64,25 @@ __all__ = [
     "DatasetSpec",
     "TensorSpec",
     *_LAZY,
-    *builtin.MODULES,
+    "breast_cancer",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "diabetes",
+    "digits",
+    "fashion_mnist",
+    "imdb",
+    "iris",
+    "mnist",
+    "reuters",
+    "speech_commands",
+    "wine",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         value = getattr(importlib.import_module(f"lamina.datasets.{_LAZY[name]}"), name)
-    elif name in builtin.MODULES:
-        value = builtin.MODULES[name]
     elif name == "experimental":
         value = importlib.import_module("lamina.datasets.experimental")
     else:
