@@ -9,14 +9,10 @@ Licence: CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C5DW2B).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
-
-if TYPE_CHECKING:
-    from lamina.datasets.dataset import Dataset
+from lamina.datasets.dataset import Dataset
 
 FEATURE_NAMES = (
     "mean_radius",
@@ -90,6 +86,4 @@ def load(split: str = "train", test_split: float = 0.2, seed: int = 113) -> Data
         >>> len(breast_cancer.load("test"))
         114
     """
-    from lamina.datasets.dataset import Dataset
-
     return Dataset.from_tensor_slices(choose_split("breast_cancer", split, load_data(test_split, seed)))

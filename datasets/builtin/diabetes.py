@@ -9,14 +9,10 @@ Licence: published by the authors with the paper; BSD 3-Clause as distributed by
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
-
-if TYPE_CHECKING:
-    from lamina.datasets.dataset import Dataset
+from lamina.datasets.dataset import Dataset
 
 FEATURE_NAMES = ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6")
 
@@ -58,6 +54,4 @@ def load(split: str = "train", test_split: float = 0.2, seed: int = 113) -> Data
         >>> len(diabetes.load("test"))
         89
     """
-    from lamina.datasets.dataset import Dataset
-
     return Dataset.from_tensor_slices(choose_split("diabetes", split, load_data(test_split, seed)))

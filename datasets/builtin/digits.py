@@ -9,14 +9,10 @@ Licence: CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C50P49).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
-
-if TYPE_CHECKING:
-    from lamina.datasets.dataset import Dataset
+from lamina.datasets.dataset import Dataset
 
 CLASS_NAMES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 
@@ -58,6 +54,4 @@ def load(split: str = "train", test_split: float = 0.2, seed: int = 113) -> Data
         >>> len(digits.load("test"))
         360
     """
-    from lamina.datasets.dataset import Dataset
-
     return Dataset.from_tensor_slices(choose_split("digits", split, load_data(test_split, seed)))

@@ -9,14 +9,10 @@ Licence: CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C56C76).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
-
-if TYPE_CHECKING:
-    from lamina.datasets.dataset import Dataset
+from lamina.datasets.dataset import Dataset
 
 FEATURE_NAMES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 CLASS_NAMES = ("setosa", "versicolor", "virginica")
@@ -59,6 +55,4 @@ def load(split: str = "train", test_split: float = 0.2, seed: int = 113) -> Data
         >>> len(iris.load("test"))
         30
     """
-    from lamina.datasets.dataset import Dataset
-
     return Dataset.from_tensor_slices(choose_split("iris", split, load_data(test_split, seed)))

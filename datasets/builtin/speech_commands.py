@@ -26,8 +26,8 @@ FILE = RemoteFile(
 SAMPLE_RATE = 16_000
 CLASS_NAMES = tuple(
     (
-        "backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine no off on one "
-        "right seven sheila six stop three tree two up visual wow yes zero"
+        "backward bed bird cat dog down eight five follow forward four go happy house learn left marvin nine no off on "
+        "one right seven sheila six stop three tree two up visual wow yes zero"
     ).split()
 )
 _LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}

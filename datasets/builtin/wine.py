@@ -8,14 +8,10 @@ Licence: CC BY 4.0 (UCI Machine Learning Repository, doi:10.24432/C5PC7J).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from lamina.datasets.builtin.embedded import Split, choose_split, read_table, split_data
-
-if TYPE_CHECKING:
-    from lamina.datasets.dataset import Dataset
+from lamina.datasets.dataset import Dataset
 
 FEATURE_NAMES = (
     "alcohol",
@@ -72,6 +68,4 @@ def load(split: str = "train", test_split: float = 0.2, seed: int = 113) -> Data
         >>> len(wine.load("test"))
         36
     """
-    from lamina.datasets.dataset import Dataset
-
     return Dataset.from_tensor_slices(choose_split("wine", split, load_data(test_split, seed)))
