@@ -39,5 +39,6 @@ MODULES = {
     )
 }
 
+globals().update(MODULES)
 # One module under two names, as `os.path` is: a second copy of the file would be a second module.
 sys.modules.update({f"lamina.datasets.{name}": module for name, module in MODULES.items()})
