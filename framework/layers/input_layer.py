@@ -6,7 +6,7 @@ from typing import Any
 
 from lamina.core.errors import describe, owner_label
 from lamina.layers.layer import Layer
-from lamina.ops.symbol import Symbol, record
+from lamina.ops.symbol import Node, Symbol
 
 
 class InputLayer(Layer):
@@ -62,8 +62,12 @@ class InputLayer(Layer):
         symbol = Symbol(self.batch_shape, dtype or self.compute_dtype, self.name)
         self._input_dtype = symbol.dtype
         self.built = True
-        record(self, (), {}, symbol)
-        self.output = symbol
+        self._nodes.append(Node(self, (), {}, symbol))
+
+    @property
+    def input(self) -> Symbol:
+        """The symbol that stands for the data; the same as `output`."""
+        return self.output
 
     @property
     def dtype(self) -> str:  # type: ignore[override]

@@ -17,7 +17,7 @@ from lamina.core.errors import did_you_mean as suggest
 from lamina.layers import calling, tracking
 from lamina.layers.input_spec import check_input
 from lamina.metrics.metric import Metric
-from lamina.ops.symbol import Symbol, has_symbol, infer, record
+from lamina.ops.symbol import Node, Symbol, has_symbol, infer
 from lamina.state.frame import Frame, autocast, current_frame
 from lamina.state.masks import get_mask, set_mask
 from lamina.state.variable import Variable
@@ -51,7 +51,7 @@ class Layer(Configurable):
     """
 
     # Attributes that are never searched for layers, variables or metrics.
-    _untracked: frozenset[str] = frozenset({"_captured", "_losses", "input_spec"})
+    _untracked: frozenset[str] = frozenset({"_captured", "_losses", "_nodes", "input_spec"})
 
     def __init__(
         self,
@@ -87,6 +87,7 @@ class Layer(Configurable):
         self._trainable = bool(trainable)
         self._weights: list[Variable] = []
         self._losses: list[Any] = []
+        self._nodes: list[Node] = []
         self._build_shapes: dict[str, Any] | None = None
 
     # ---- to override
@@ -324,7 +325,29 @@ class Layer(Configurable):
             return self._call(a, k)
 
         outputs = infer(run, args, kwargs, owner_label(self))
-        return record(self, args, kwargs, outputs)
+        self._nodes.append(Node(self, args, kwargs, outputs))
+        return outputs
+
+    @property
+    def input(self) -> Any:
+        """The symbols that the layer was first called on, in the functional API."""
+        node = self._first_node("input")
+        if len(node.args) == 1 and not node.kwargs:
+            return node.args[0]
+        return node.inputs[0] if len(node.inputs) == 1 else node.inputs
+
+    @property
+    def output(self) -> Any:
+        """The symbols that the first call of the layer gave, in the functional API."""
+        return self._first_node("output").outputs
+
+    def _first_node(self, what: str) -> Node:
+        if not self._nodes:
+            raise AttributeError(
+                f"{owner_label(self)}: has no {what}, since it was never called on an Input or on what layers return. "
+                "Give a Sequential model an Input as its first layer."
+            )
+        return self._nodes[0]
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
         cls = type(self)
