@@ -94,6 +94,8 @@ def module_label(obj: Any) -> str | None:
     family = registry.family_of(obj.__module__)
     if family is None or registry.is_registered(obj):
         return None
+    if obj.__name__ == "Functional":  # Keras exports no name for it
+        return "keras.src.models.functional"
     return "keras" if family == "models" else f"keras.{family}"
 
 
@@ -120,18 +122,30 @@ def serialize_object(obj: Any) -> Any:
             return name
         return {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
     cls = type(obj)
-    return {
-        "module": module_label(cls),
+    label = module_label(cls)
+    described = {
+        "module": label or cls.__module__,
         "class_name": cls.__name__,
         "config": obj.get_config(),
-        "registered_name": None if module_label(cls) else registry.registered_name(cls),
+        "registered_name": None if label else registry.registered_name(cls),
     }
+    build = obj.get_build_config() if hasattr(obj, "get_build_config") else None
+    if build is not None:
+        described["build_config"] = serialize_value(build)
+    return described
 
 
 def serialize_value(value: Any) -> Any:
     """A constructor argument as plain values; objects inside become dicts."""
-    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+    if value is None or isinstance(value, (bool, int, float, str)):
         return value
+    if isinstance(value, bytes):
+        return {"class_name": "__bytes__", "config": {"value": value.decode("utf-8")}}
+    if isinstance(value, slice):
+        parts = {k: serialize_value(getattr(value, k)) for k in ("start", "stop", "step")}
+        return {"class_name": "__slice__", "config": parts}
+    if value is Ellipsis:
+        return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(value, dict):
         return {k: serialize_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -172,19 +186,29 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
     name, inner = config["class_name"], config["config"]
     if name == "DTypePolicy":
         return DTypePolicy.from_config(inner)
-    if name == "__tuple__":
-        return tuple(deserialize_value(v, custom_objects) for v in inner["value"])
-    if name == "__numpy__":
+    if name in ("__numpy__", "__tensor__"):
         return np.array(inner["value"], dtype=inner["dtype"])
+    if name == "__bytes__":
+        return inner["value"].encode("utf-8")
+    if name == "__slice__":
+        return slice(*(deserialize_value(inner[k], custom_objects) for k in ("start", "stop", "step")))
+    if name == "__ellipsis__":
+        return Ellipsis
+    if name == "__lambda__":
+        raise ValueError(
+            "The config holds the code of a lambda, which is never run. Save the model with a named function, decorated "
+            "with lamina.saving.register_keras_serializable()."
+        )
     if name == "function":
         return find_class(config.get("module") or "", inner, custom_objects, family)
     cls = find_class(config.get("module") or "", config.get("registered_name") or name, custom_objects, family)
     if not hasattr(cls, "from_config"):
         return cls
-    if custom_objects:
-        with registry.custom_object_scope(custom_objects):
-            return cls.from_config(dict(inner))
-    return cls.from_config(dict(inner))
+    with registry.custom_object_scope(custom_objects or {}):
+        made = cls.from_config(dict(inner))
+    if config.get("build_config") and not getattr(made, "built", True):
+        made.build_from_config(config["build_config"])
+    return made
 
 
 def find_class(module: str, name: str, custom_objects: dict[str, Any] | None, family: str | None) -> Any:

@@ -2,21 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.errors import ShapeError, listing, owner_label
-from lamina.layers.input_layer import InputLayer
+from lamina.core.errors import ShapeError, describe, listing, owner_label
+from lamina.core.nest import pack
+from lamina.layers.input_layer import Input, InputLayer
 from lamina.layers.layer import Layer
+from lamina.layers.tracking import snake_case
 from lamina.ops.symbol import Node, Symbol, symbols_in
 from lamina.state.masks import get_mask, set_mask
 
 
+@dataclass(eq=False)
+class Operation:
+    """A layer of a network with all its calls there, or a single call of an op.
+
+    Attributes:
+        name: the layer's name, or that of the op with a number.
+        target: the layer, or the op's function.
+        nodes: the calls.
+    """
+
+    target: Any
+    nodes: list[Node] = field(default_factory=list)
+    _name: str = ""
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether a layer, and not an op, is called."""
+        return isinstance(self.target, Layer)
+
+    @property
+    def name(self) -> str:
+        """The name, unique in the network."""
+        return self.target.name if self.is_layer else self._name
+
+    @property
+    def class_name(self) -> str:
+        """The class of the layer, or the op's name."""
+        return type(self.target).__name__ if self.is_layer else self.target.__name__
+
+
 class Network:
     """The recorded calls that lead from input symbols to output symbols.
+
+    An input that is not an `Input`, but what some layer returned, is replaced by an Input of its shape: what came
+    before it is no part of the network.
 
     Args:
         inputs: a symbol, or a list, tuple or dict of symbols.
@@ -28,33 +65,45 @@ class Network:
     """
 
     def __init__(self, inputs: Any, outputs: Any, owner: str):
-        self.inputs, self.outputs = inputs, outputs
         self.owner = owner
-        self.input_symbols, self.output_symbols = symbols_in(inputs), symbols_in(outputs)
         for what, structure in (("inputs", inputs), ("outputs", outputs)):
             leaves = jax.tree.leaves(structure)
             wrong = [x for x in leaves if not isinstance(x, Symbol)]
             if wrong or not leaves:
-                got = f"a {type(wrong[0]).__name__}" if wrong else "nothing"
-                raise TypeError(f"{owner}: {what} must be what Input() and layers return, got {got}.")
+                got = describe(wrong[0]) if wrong else "nothing"
+                cure = " Leave out .value and numpy arrays: call layers on Input(shape) instead." if wrong else ""
+                raise TypeError(f"{owner}: {what} must be what Input() and layers return, got {got}.{cure}")
+        given = symbols_in(inputs)
+        if len({id(s) for s in given}) < len(given):
+            raise ValueError(f"{owner}: inputs must not name one Input twice, got {[s.name for s in given]}.")
+        self.input_symbols = [s if _is_input(s) else _stand_in(s) for s in given]
+        self.output_symbols = symbols_in(outputs)
+        # by the identity of the symbol that the layers were called on
+        self._entry = {id(s): entry for s, entry in zip(given, self.input_symbols, strict=True)}
+        self._given = given  # keeps those identities alive
+        self.inputs, self.outputs = pack(inputs, self.input_symbols), outputs
         self.nodes = self._nodes()
         self.operations = self._operations()
-        self.layers: list[Layer] = [o for o in self.operations if isinstance(o, Layer)]
+        self.layers: list[Layer] = [o.target for o in self.operations if o.is_layer]
         settle_names(self.layers, owner)
+        _name_ops(self.operations)
         for symbol in self.input_symbols:
-            if symbol.node is not None and isinstance(symbol.node.operation, InputLayer):
-                symbol.name = symbol.node.operation.name
+            symbol.name = symbol.node.operation.name  # type: ignore[union-attr]
+
+    def maker(self, symbol: Symbol) -> tuple[Node, int]:
+        """The call in this network that makes a symbol, and the symbol's place among its outputs."""
+        symbol = self._entry.get(id(symbol), symbol)
+        return symbol.node, symbol.index  # type: ignore[return-value]
 
     def _nodes(self) -> list[Node]:
         """All calls, each after those that it needs."""
         done: set[int] = set()
         order: list[Node] = []
-        stop = set(map(id, self.input_symbols))
-        self._first_met: dict[int, int] = {}
+        self._met: dict[int, int] = {}
         stack: list[tuple[Symbol, bool]] = [(s, False) for s in reversed(self.output_symbols)]
         while stack:
             symbol, leaving = stack.pop()
-            node = symbol.node
+            node, _ = self.maker(symbol)
             if node is None:
                 raise ValueError(f"{self.owner}: the outputs depend on a symbol {symbol} that no Input leads to.")
             if id(node) in done:
@@ -63,55 +112,62 @@ class Network:
                 done.add(id(node))
                 order.append(node)
                 continue
-            self._first_met.setdefault(id(node.operation), len(self._first_met))
+            self._met.setdefault(_identity(node), len(self._met))
             stack.append((symbol, True))
-            if id(symbol) in stop:
+            if id(symbol) in self._entry:
                 continue
             if isinstance(node.operation, InputLayer):
                 raise ValueError(
                     f"{self.owner}: the outputs depend on Input '{symbol.name}' of shape {symbol.shape}, which is not "
                     f"among the inputs {listing([s.name for s in self.input_symbols], 'and')}. Add it to inputs=."
                 )
-            stack.extend((s, False) for s in reversed(node.inputs) if id(s.node) not in done)
+            stack.extend((s, False) for s in reversed(node.inputs) if id(self.maker(s)[0]) not in done)
         return order
 
-    def _operations(self) -> list[Any]:
+    def _operations(self) -> list[Operation]:
         """What is called, each once: far from the outputs first, then as a walk back from the outputs meets it."""
         by_node: dict[int, int] = {}
         depth: dict[int, int] = {}
-        found: dict[int, Any] = {}
-        stop = set(map(id, self.input_symbols))
+        found: dict[int, Operation] = {}
         for node in reversed(self.nodes):
-            key = id(node.operation)
-            found[key] = node.operation
+            key = _identity(node)
+            found.setdefault(key, Operation(node.operation))
             depth[key] = by_node[id(node)] = max(by_node.get(id(node), 0), depth.get(key, 0))
-            if not any(id(s) in stop for s in symbols_in(node.outputs)):
-                for symbol in node.inputs:
-                    before = id(symbol.node)
-                    by_node[before] = max(by_node[id(node)] + 1, by_node.get(before, 0))
+            for symbol in node.inputs:
+                before = id(self.maker(symbol)[0])
+                by_node[before] = max(by_node[id(node)] + 1, by_node.get(before, 0))
+        for node in self.nodes:
+            found[_identity(node)].nodes.append(node)
         for symbol in self.input_symbols:
-            if symbol.node is not None and id(symbol.node.operation) not in found:  # an input that nothing uses
-                found[id(symbol.node.operation)] = symbol.node.operation
-                self._first_met[id(symbol.node.operation)] = -1
-        keys = sorted(found, key=lambda k: (-depth.get(k, 0), self._first_met[k]))
+            key = _identity(symbol.node)  # type: ignore[arg-type]
+            if key not in found:  # an input that nothing uses
+                found[key] = Operation(symbol.node.operation, [symbol.node])  # type: ignore[union-attr,list-item]
+                self._met[key] = -1
+        keys = sorted(found, key=lambda k: (-depth.get(k, 0), self._met[k]))
         return [found[k] for k in keys]
 
-    def run(self, inputs: Any) -> Any:
-        """The outputs for arrays (or symbols) in the structure of the inputs."""
+    def run(self, inputs: Any, replaced: Mapping[int, Any] | None = None) -> Any:
+        """The outputs for arrays (or symbols) in the structure of the inputs.
+
+        Args:
+            inputs: arrays, or symbols.
+            replaced: layers to call in place of others, by the identity of the other.
+        """
         values: dict[int, Any] = {}
-        for symbol, x in zip(self.input_symbols, self.match(inputs), strict=True):
-            values[id(symbol)] = x
+        for symbol, entry, x in zip(self._given, self.input_symbols, self.match(inputs), strict=True):
+            values[id(symbol)] = values[id(entry)] = x
+        entries = {id(s.node) for s in self.input_symbols}
 
         def fill(x: Any) -> Any:
             return values[id(x)] if isinstance(x, Symbol) else x
 
         for node in self.nodes:
-            produced = symbols_in(node.outputs)
-            if all(id(s) in values for s in produced):
+            if id(node) in entries:
                 continue
             args, kwargs = jax.tree.map(fill, (node.args, node.kwargs))
-            results = jax.tree.leaves(node.operation(*args, **kwargs))
-            for symbol, x in zip(produced, results, strict=True):
+            operation = node.operation if replaced is None else replaced.get(id(node.operation), node.operation)
+            results = jax.tree.leaves(operation(*args, **kwargs))
+            for symbol, x in zip(symbols_in(node.outputs), results, strict=True):
                 values.setdefault(id(symbol), x)
         return jax.tree.map(fill, self.outputs)
 
@@ -123,6 +179,11 @@ class Network:
             ShapeError: a shape does not fit.
         """
         names = [s.name for s in self.input_symbols]
+        if isinstance(self.inputs, dict) and not isinstance(inputs, dict) and len(names) > 1:
+            raise ValueError(
+                f"{self.owner}: expected a dict with keys {listing(sorted(self.inputs), 'and')}, got "
+                f"{describe(inputs)}. Pass the inputs by name."
+            )
         if isinstance(inputs, dict):
             keys = sorted(self.inputs) if isinstance(self.inputs, dict) else names
             missing = [k for k in keys if k not in inputs]
@@ -144,7 +205,12 @@ class Network:
     def _fit(self, symbol: Symbol, x: Any) -> Any:
         """One input, with a last axis of size 1 added or dropped where only that is amiss, in the symbol's dtype."""
         if x is None:
-            return None
+            if symbol.node.operation.optional:  # type: ignore[union-attr]
+                return None
+            raise ValueError(
+                f"{self.owner}: input '{symbol.name}' of shape {symbol.shape} is missing, got None. Pass an array, or "
+                "make it Input(..., optional=True)."
+            )
         shape, wanted = tuple(x.shape), symbol.shape
         if len(shape) == len(wanted) - 1 and wanted[-1] == 1:
             x = x[..., None]
@@ -168,8 +234,24 @@ class Network:
         return x
 
 
+def _is_input(symbol: Symbol) -> bool:
+    return symbol.node is not None and isinstance(symbol.node.operation, InputLayer)
+
+
+def _stand_in(symbol: Symbol) -> Symbol:
+    """An Input of the shape of a symbol that a layer made."""
+    return Input(batch_shape=symbol.shape, dtype=symbol.dtype)
+
+
+def _identity(node: Node) -> int:
+    """What calls of one operation have in common: the layer; each call of an op stands alone."""
+    return id(node.operation) if isinstance(node.operation, Layer) else id(node)
+
+
 def settle_names(layers: list[Layer], owner: str) -> None:
     """Numbers the layers that were given no name (dense, dense_1, ...), and refuses names used twice.
+
+    A layer that has its number from another model keeps it, unless another layer of this model has it too.
 
     Raises:
         ValueError: two layers were given the same name.
@@ -186,9 +268,23 @@ def settle_names(layers: list[Layer], owner: str) -> None:
         taken[layer.name] = layer
     for layer in layers:
         if layer.auto_named:
-            base, n = layer.name, 0
-            while layer.name in taken:
-                n += 1
-                layer.name = f"{base}_{n}"
-            layer.auto_named = False
+            if layer.name in taken:
+                layer.name = _free_name(snake_case(type(layer).__name__), taken)
             taken[layer.name] = layer
+
+
+def _name_ops(operations: list[Operation]) -> None:
+    """Names the calls of ops: add, add_1, ..., beside the names of the layers."""
+    taken = {o.name: o.target for o in operations if o.is_layer}
+    for operation in operations:
+        if not operation.is_layer:
+            operation._name = _free_name(operation.class_name, taken)
+            taken[operation._name] = operation.target
+
+
+def _free_name(base: str, taken: Mapping[str, Any]) -> str:
+    name, n = base, 0
+    while name in taken:
+        n += 1
+        name = f"{base}_{n}"
+    return name
