@@ -16,6 +16,10 @@ from lamina.ops.array import (
 from lamina.ops.complex import (
     angle, conj, conjugate, imag, polar, real, view_as_complex, view_as_real,
 )
+from lamina.ops.control import (
+    associative_scan, cond, custom_gradient, fori_loop, jvp, map, scan, switch, vectorize, vectorized_map,
+    while_loop,
+)
 from lamina.ops.conv import (
     conv, conv_transpose, depthwise_conv, separable_conv,
 )
@@ -27,6 +31,9 @@ from lamina.ops.create import (
     arange, bartlett, blackman, diag, diagflat, empty, empty_like, eye, full, full_like, geomspace, hamming,
     hanning, identity, kaiser, linspace, logspace, ones, ones_like, tri, tril, triu, vander, zeros, zeros_like,
 )
+from lamina.ops.ctc import (
+    ctc_decode, ctc_loss,
+)
 from lamina.ops.exponential import (
     cbrt, erf, erfc, erfinv, exp, exp2, expm1, i0, log, log10, log1p, log2, logaddexp, logaddexp2, rsqrt, sqrt,
 )
@@ -34,6 +41,10 @@ from lamina.ops.index import (
     argpartition, argsort, diagonal, digitize, extract_sequences, get_item, in_top_k, nonzero, scatter,
     scatter_update, searchsorted, select, slice, slice_update, sort, take, take_along_axis, top_k, trace,
     unique, unravel_index, where,
+)
+from lamina.ops.linalg import (
+    cholesky, cholesky_inverse, det, eig, eigh, inv, logdet, lstsq, lu_factor, matrix_rank, norm, pinv, qr,
+    slogdet, solve, solve_triangular, svd,
 )
 from lamina.ops.logic import (
     allclose, bitwise_and, bitwise_invert, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift,
@@ -51,17 +62,26 @@ from lamina.ops.nn import (
     layer_normalization, multi_hot, normalize, one_hot, psnr, rms_normalization, space_to_depth,
     sparse_categorical_crossentropy,
 )
+from lamina.ops.patches import (
+    fold, unfold,
+)
 from lamina.ops.pool import (
     adaptive_average_pool, adaptive_max_pool, average_pool, max_pool,
 )
 from lamina.ops.product import (
     cdist, corrcoef, correlate, cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot,
 )
+from lamina.ops.recurrent import (
+    gru, gru_step, lstm, lstm_step, recurrence, simple_rnn, simple_rnn_step,
+)
 from lamina.ops.reduce import (
     all, amax, amin, any, argmax, argmin, average, bincount, count_nonzero, cumprod, cumsum, diff, histogram,
     logsumexp, max, mean, median, min, moments, nanargmax, nanargmin, nancumprod, nancumsum, nanmax, nanmean,
     nanmedian, nanmin, nanpercentile, nanprod, nanquantile, nanstd, nansum, nanvar, percentile, prod, ptp,
     quantile, std, sum, trapezoid, var,
+)
+from lamina.ops.segment import (
+    segment_max, segment_min, segment_prod, segment_sum,
 )
 from lamina.ops.signal import (
     fft, fft2, ifft2, irfft, istft, rfft, stft,
