@@ -118,7 +118,7 @@ class Sequential(Model):
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Runs the layers."""
-        if self.network is not None and not isinstance(inputs, (list, tuple, dict)):
+        if self.network is not None:
             return self.network.run(inputs)
         x = inputs
         for layer in self._stack:

@@ -194,7 +194,9 @@ def _get_loss(one: Any) -> Callable[..., Any]:
 
 
 class CompileMetrics:
-    """The metrics of a model, plain and weighted, by output."""
+    """The metrics of a model, plain and weighted, by output; taken together it is like one metric."""
+
+    name = "compile_metrics"
 
     def __init__(self, metrics: Any, weighted_metrics: Any):
         self.user = (metrics, weighted_metrics)
@@ -265,7 +267,17 @@ class CompileMetrics:
                     f"shape {np.shape(pred[index])}. {error}"
                 ) from error
 
-    def results(self) -> dict[str, Any]:
+    @property
+    def variables(self) -> list[Any]:
+        """The variables of all metrics."""
+        return [v for m in self.metrics for v in m.variables]
+
+    def reset_state(self) -> None:
+        """Sets all metrics back to their start."""
+        for m in self.metrics:
+            m.reset_state()
+
+    def result(self) -> dict[str, Any]:
         """The results by log name; a metric with a dict of results gives one entry each."""
         logs: dict[str, Any] = {}
         for name, _, metric, _ in self.rows:
