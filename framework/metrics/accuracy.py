@@ -221,6 +221,7 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
     """
 
     _direction = "up"
+    _config_only_if_set = ("from_sorted_ids",)
 
     def __init__(
         self,
@@ -232,13 +233,6 @@ class SparseTopKCategoricalAccuracy(MeanMetricWrapper):
         self.k = check_int("SparseTopKCategoricalAccuracy", "k", k, minimum=1)
         self.from_sorted_ids = from_sorted_ids
         super().__init__(sparse_top_k_categorical_accuracy, name, dtype, k=k, from_sorted_ids=from_sorted_ids)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; as in Keras, `from_sorted_ids` only where it is set."""
-        config = super().get_config()
-        if not self.from_sorted_ids:
-            del config["from_sorted_ids"]
-        return config
 
 
 for _function in (

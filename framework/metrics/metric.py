@@ -45,6 +45,9 @@ class Metric(Configurable):
     # "up" or "down": whether larger or smaller is better, for callbacks that watch a metric.
     _direction: ClassVar[str | None] = None
 
+    # Arguments that a config holds only where they were given; Keras 3 leaves them out of its configs.
+    _config_only_if_set: ClassVar[tuple[str, ...]] = ()
+
     def __init__(self, dtype: Any = None, name: str | None = None):
         self.name = name or snake_case(type(self).__name__)
         self._dtype = get_policy(settings.floatx() if dtype is None else dtype).compute_dtype
@@ -149,7 +152,17 @@ class Metric(Configurable):
             >>> [float(v) for v in mean.stateless_update_state([0.0, 0.0], jnp.array([2.0, 4.0]))]
             [6.0, 2.0]
         """
-        return list(self._purely(self.update_state, metric_variables)(metric_variables, *args, **kwargs)[1])
+        values = self._with_built(metric_variables, *args, **kwargs)
+        return list(self._purely(self.update_state, values)(values, *args, **kwargs)[1])
+
+    def _with_built(self, values: Sequence[Any], y_true: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> list:
+        """The values, with those of variables that only the shapes of this batch call into being."""
+        before = self.variables
+        if y_pred is None or len(values) != len(before):
+            return list(values)
+        self.build_for(*(y if hasattr(y, "ndim") else np.asarray(y) for y in (y_true, y_pred)))
+        known = {id(v): value for v, value in zip(before, values, strict=True)}
+        return [known[id(v)] if id(v) in known else v.stored for v in self.variables]
 
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """The pure form of `result`."""
@@ -159,6 +172,14 @@ class Metric(Configurable):
         """The values of the variables after `reset_state`, which are left as they are."""
         values = tuple(v.value for v in self.variables)
         return list(self._purely(self.reset_state, values)(values)[1])
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values; `from_config` makes an equal metric of them."""
+        config = super().get_config()
+        for name in self._config_only_if_set:
+            if name not in self._captured:
+                config.pop(name, None)
+        return config
 
     def _purely(self, fn: Any, values: Sequence[Any]) -> Any:
         variables = self.variables
