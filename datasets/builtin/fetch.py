@@ -157,10 +157,9 @@ def open_member(archive: tarfile.TarFile, name: str, size: int, path: Path) -> B
         member = archive.getmember(name)
     except KeyError:
         raise DataLossError(f"'{path}' holds no file '{name}'.") from None
-    if not member.isfile() or member.size != size:
+    file = archive.extractfile(member) if member.isfile() else None
+    if file is None or member.size != size:
         raise DataLossError(f"'{path}': '{name}' must be a file of {size} bytes, it has {member.size}.")
-    file = archive.extractfile(member)
-    assert file is not None
     return file  # type: ignore[return-value]
 
 
