@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import numpy as np
 from google_crc32c import value as _crc
 
 from lamina.wire.crc32c import masked_crc32c
@@ -21,7 +22,8 @@ _HEADER = struct.Struct("<QI")
 _LENGTH = struct.Struct("<Q")
 _CHECKSUM = struct.Struct("<I")
 _FRAME = _HEADER.size + _CHECKSUM.size
-_DELTA, _BITS = 0xA282EAD8, 0xFFFFFFFF
+_DELTA = 0xA282EAD8
+_MOST_LENGTHS = 4096
 
 
 def encode_record(data: bytes) -> bytes:
@@ -64,39 +66,78 @@ class RecordReader(Iterator[bytes]):
         self._name, self._chunk_bytes = name, chunk_bytes
         self.offset, self.record = offset, record
         self._buffer, self._position = b"", 0
+        self._ready: Iterator[bytes] = iter(())
+        self._lengths: dict[int, int] = {}
 
     def __next__(self) -> bytes:
         """The next record."""
-        buffer, start = self._buffer, self._position
-        body = start + 12
-        if len(buffer) < body:
-            buffer, start, body = self._fill(start, _HEADER.size, "its header"), 0, 12
-            if not buffer:
-                raise StopIteration
-        length, stored = _HEADER.unpack_from(buffer, start)
-        crc = _crc(buffer[start : start + 8])
-        if (((crc >> 15) | (crc << 17)) + _DELTA) & _BITS != stored:
+        for data in self._ready:
+            self.offset += len(data) + _FRAME
+            self.record += 1
+            return data
+        ready = self._parse()
+        if not ready:
+            return self._single()
+        self._ready = iter(ready)
+        return self.__next__()
+
+    def _parse(self) -> list[bytes]:
+        """The whole and undamaged records at the start of the buffer, which moves on behind them."""
+        buffer, position, known = self._buffer, self._position, self._lengths
+        last, records, stored, found = len(buffer) - _FRAME, [], [], []
+        while position <= last:
+            length, check = _HEADER.unpack_from(buffer, position)
+            if known.get(length) != check and not self._known_length(length, check):
+                break
+            start = position + 12
+            end = start + length
+            if end + 4 > len(buffer):
+                break
+            data = buffer[start:end]
+            records.append(data)
+            found.append(_crc(data))
+            stored.append(_CHECKSUM.unpack_from(buffer, end)[0])
+            position = end + 4
+        crcs = np.array(found, np.uint32)
+        bad = np.flatnonzero(((crcs >> 15) | (crcs << 17)) + np.uint32(_DELTA) != np.array(stored, np.uint32))
+        if len(bad):
+            del records[bad[0] :]
+            position = self._position + sum(map(len, records)) + _FRAME * len(records)
+        self._position = position
+        return records
+
+    def _known_length(self, length: int, check: int) -> bool:
+        """Whether `check` belongs to `length`; lengths come again and again, so what was found is kept."""
+        if masked_crc32c(_LENGTH.pack(length)) != check:
+            return False
+        if len(self._lengths) < _MOST_LENGTHS:
+            self._lengths[length] = check
+        return True
+
+    def _single(self) -> bytes:
+        """The next record, where it is damaged or does not stand in the buffer as a whole."""
+        buffer = self._fill(_HEADER.size, "its header")
+        if not buffer:
+            raise StopIteration
+        length, check = _HEADER.unpack_from(buffer, 0)
+        if not self._known_length(length, check):
             raise self._end(f"its length ({length}) does not fit its checksum, so the records after it cannot be found")
-        end = body + length
-        if len(buffer) < end + 4:
-            buffer = self._fill(start, length + _FRAME, f"its {length} bytes")
-            start, body, end = 0, 12, 12 + length
-        data = buffer[body:end]
+        buffer = self._fill(length + _FRAME, f"its {length} bytes")
+        end = 12 + length
+        data = buffer[12:end]
         self._position = end + 4
         offset, record = self.offset, self.record
         self.offset, self.record = offset + length + _FRAME, record + 1
-        crc = _crc(data)
-        (stored,) = _CHECKSUM.unpack_from(buffer, end)
-        if (((crc >> 15) | (crc << 17)) + _DELTA) & _BITS != stored:
+        if masked_crc32c(data) != _CHECKSUM.unpack_from(buffer, end)[0]:
             raise self._error(f"its {length} bytes do not fit their checksum", record, offset)
         return data
 
-    def _fill(self, start: int, needed: int, what: str) -> bytes:
-        """The bytes from `start` on, at least `needed` of them; none at all at the end of the file.
+    def _fill(self, needed: int, what: str) -> bytes:
+        """The bytes that are not read yet, at least `needed` of them; none at all at the end of the file.
 
         Bytes are asked for a chunk at a time: a length that lies cannot make us allocate more than the file holds.
         """
-        parts = [self._buffer[start:]]
+        parts = [self._buffer[self._position :]]
         have = len(parts[0])
         try:
             while have < needed:
