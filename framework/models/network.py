@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.errors import ShapeError, describe, listing, owner_label
-from lamina.core.nest import pack
+from lamina.core.nest import map_structure, pack
 from lamina.layers.input_layer import Input, InputLayer
 from lamina.layers.layer import Layer
 from lamina.layers.tracking import snake_case
@@ -169,7 +169,7 @@ class Network:
             results = jax.tree.leaves(operation(*args, **kwargs))
             for symbol, x in zip(symbols_in(node.outputs), results, strict=True):
                 values.setdefault(id(symbol), x)
-        return jax.tree.map(fill, self.outputs)
+        return map_structure(fill, self.outputs)
 
     def match(self, inputs: Any) -> list[Any]:
         """The given inputs in the order of the input symbols, in their dtype and rank.

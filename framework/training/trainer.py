@@ -15,6 +15,7 @@ from lamina.callbacks.history import History
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.core.checks import check_int
 from lamina.core.errors import listing
+from lamina.core.nest import map_structure
 from lamina.executor.compile_cache import enable_compile_cache
 from lamina.executor.feed import Source
 from lamina.executor.interrupt import InterruptGuard
@@ -47,7 +48,7 @@ class Trainer(Compilable, Prediction):
         """The outputs of the model for a batch, as shapes; builds the model if need be."""
         symbols = getattr(self, "outputs_structure", None)
         if symbols is not None:
-            return jax.tree.map(lambda s: jax.ShapeDtypeStruct((1, *[d or 1 for d in s.shape[1:]]), s.dtype), symbols)
+            return map_structure(lambda s: jax.ShapeDtypeStruct((1, *[d or 1 for d in s.shape[1:]]), s.dtype), symbols)
         specs = [jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)) for a in leaves]
 
         def outputs(arrays: list) -> Any:
@@ -83,14 +84,16 @@ class Trainer(Compilable, Prediction):
     def _build_metrics(self, targets: list[Any], pred: list[Any]) -> None:
         """Lets metrics whose variables depend on the shapes of the data create them."""
         for _, index, metric, _ in self._compile_metrics.rows:  # type: ignore[union-attr]
-            if not metric.variables:
-                spec = jax.ShapeDtypeStruct(targets[index].shape, targets[index].dtype)
+            target = jax.ShapeDtypeStruct(targets[index].shape, targets[index].dtype)
+            metric.build_for(target, pred[index])
+            if metric.variables:
+                continue
 
-                def feed(t: Any, p: Any, metric: Metric = metric) -> None:
-                    with ScratchFrame(make_key(0)):
-                        metric.update_state(t, p)
+            def feed(t: Any, p: Any, metric: Metric = metric) -> None:
+                with ScratchFrame(make_key(0)):
+                    metric.update_state(t, p)
 
-                jax.eval_shape(feed, spec, pred[index])
+            jax.eval_shape(feed, target, pred[index])  # variables that the first update makes
 
     def _check_targets(self, method: str, y: Any, y_pred: Any, outputs: Outputs) -> None:
         """Catches targets that no loss could mean, before anything is traced."""
