@@ -14,7 +14,36 @@ from google.protobuf.message import DecodeError
 from lamina.core.errors import describe, listing
 from lamina.datasets.spec import STRING, as_dtype, as_shape, dtype_name
 from lamina.wire.errors import DataLossError
-from lamina.wire.example import Example, SequenceExample
+from lamina.wire.example import (
+    BytesList,
+    Example,
+    Feature,
+    FeatureList,
+    FeatureLists,
+    Features,
+    FloatList,
+    Int64List,
+    SequenceExample,
+)
+
+__all__ = [
+    "BytesList",
+    "Example",
+    "Feature",
+    "FeatureList",
+    "FeatureLists",
+    "FeatureSpecs",
+    "Features",
+    "FixedLenFeature",
+    "FixedLenSequenceFeature",
+    "FloatList",
+    "Int64List",
+    "SequenceExample",
+    "VarLenFeature",
+    "parse_example",
+    "parse_single_example",
+    "parse_single_sequence_example",
+]
 
 _KINDS = {"int64_list": np.dtype(np.int64), "float_list": np.dtype(np.float32), "bytes_list": STRING}
 
@@ -59,10 +88,10 @@ class FixedLenSequenceFeature(NamedTuple):
     default_value: Any = None
 
 
-Features = Mapping[str, FixedLenFeature | VarLenFeature | FixedLenSequenceFeature]
+FeatureSpecs = Mapping[str, FixedLenFeature | VarLenFeature | FixedLenSequenceFeature]
 
 
-def parse_single_example(serialized: bytes, features: Features, name: str | None = None) -> dict[str, Any]:
+def parse_single_example(serialized: bytes, features: FeatureSpecs, name: str | None = None) -> dict[str, Any]:
     """The features of one serialised `Example`.
 
     Args:
@@ -78,9 +107,8 @@ def parse_single_example(serialized: bytes, features: Features, name: str | None
         ValueError: a required feature is missing, or has another dtype or length.
 
     Example:
-        >>> from lamina.wire.example import Example
-        >>> example = Example()
-        >>> example.features.feature["id"].int64_list.value.append(7)
+        >>> feature = {"id": Feature(int64_list=Int64List(value=[7]))}
+        >>> example = Example(features=Features(feature=feature))
         >>> parse_single_example(example.SerializeToString(), {"id": FixedLenFeature([], "int64")})
         {'id': np.int64(7)}
     """
@@ -90,7 +118,7 @@ def parse_single_example(serialized: bytes, features: Features, name: str | None
     return {reader.key: reader.single(found) for reader in readers}
 
 
-def parse_example(serialized: Any, features: Features, example_names: Any = None, name: str | None = None) -> dict:
+def parse_example(serialized: Any, features: FeatureSpecs, example_names: Any = None, name: str | None = None) -> dict:
     """The features of a batch of serialised `Example`s.
 
     Args:
@@ -122,7 +150,7 @@ def parse_example(serialized: Any, features: Features, example_names: Any = None
 
 def parse_single_sequence_example(
     serialized: bytes,
-    context_features: Features | None = None,
+    context_features: FeatureSpecs | None = None,
     sequence_features: Mapping[str, VarLenFeature | FixedLenSequenceFeature] | None = None,
     example_name: str | None = None,
     name: str | None = None,

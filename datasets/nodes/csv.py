@@ -109,7 +109,8 @@ class _CsvReader(FileReader):
                 # The parser is in the middle of a row: begin anew behind the line that it could not read.
                 self._rows = self._node.format.rows(self._lines())
                 self._row += 1
-                raise self._error(start, f"{error}") from error
+                cure = "; raise the limit with csv.field_size_limit(n)" if "limit" in str(error) else ""
+                raise self._error(start, f"{error}{cure}") from error
             if not fields:  # an empty line
                 continue
             if self._skip_header:

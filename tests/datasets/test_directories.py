@@ -1,4 +1,5 @@
 import io
+import json
 import wave
 
 import numpy as np
@@ -73,6 +74,20 @@ def test_shuffling_keeps_images_and_labels_together_and_changes_each_epoch(pictu
         assert [r // 10 for r in red(x)] == y.tolist()
     assert red(epochs[0][0]) != red(epochs[1][0])
     assert red(next(iter(make(pictures, seed=1, batch_size=12)))[0]) == red(epochs[0][0])
+
+
+def test_an_iterator_is_resumed_at_every_position(pictures):
+    for options in ({"seed": 1}, {"seed": None}, {"shuffle": False}):
+        dataset = make(pictures, batch_size=5, **options)
+        iterator = iter(dataset)
+        states, batches = [iterator.get_state()], []
+        for batch in iterator:
+            batches.append(batch)
+            states.append(iterator.get_state())
+        for i, state in enumerate(states):
+            fresh = iter(dataset)
+            fresh.set_state(json.loads(json.dumps(state)))
+            np.testing.assert_equal(list(fresh), batches[i:])
 
 
 def test_training_and_validation_parts_are_kerass(pictures, capsys):
