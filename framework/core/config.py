@@ -57,6 +57,9 @@ class Configurable:
     reads that; for arguments of a user's own class the config holds what the constructor was given.
     """
 
+    # Arguments of the constructor that the config leaves out.
+    _unsaved: frozenset[str] = frozenset()
+
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_"):
@@ -72,6 +75,8 @@ class Configurable:
         """The constructor's arguments as plain values; `from_config` makes an equal object of them."""
         config = {}
         for name, (default, builtin) in _parameters(type(self)).items():
+            if name in self._unsaved:
+                continue
             value = self._captured.get(name, default)
             if builtin:
                 value = getattr(self, name, value)
@@ -158,6 +163,12 @@ def serialize_value(value: Any) -> Any:
     return serialize_object(value)
 
 
+# Entries that Keras writes to say how it runs a layer, not what the layer computes; they are passed over.
+_KERNEL_CHOICES = frozenset(
+    "flash_attention gptq_unpacked_column_size lora_alpha lora_enabled lora_rank quantization_config use_cudnn".split()
+)
+
+
 def _is_serialized(value: Any) -> bool:
     return isinstance(value, dict) and "class_name" in value and "config" in value
 
@@ -204,8 +215,10 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
     cls = find_class(config.get("module") or "", config.get("registered_name") or name, custom_objects, family)
     if not hasattr(cls, "from_config"):
         return cls
+    known = _parameters(cls) if isinstance(cls, type) else {}
+    inner = {k: v for k, v in inner.items() if k in known or k not in _KERNEL_CHOICES}
     with registry.custom_object_scope(custom_objects or {}):
-        made = cls.from_config(dict(inner))
+        made = cls.from_config(inner)
     if config.get("build_config") and not getattr(made, "built", True):
         made.build_from_config(config["build_config"])
     return made
@@ -221,4 +234,5 @@ def find_class(module: str, name: str, custom_objects: dict[str, Any] | None, fa
     for candidate in (family, guess, guess.split(".")[0], *registry.BUILTIN):
         if candidate in registry.BUILTIN and short in registry.BUILTIN[candidate]:
             return registry.BUILTIN[candidate][short]
-    return registry.lookup(family or guess or "object", short, custom_objects)
+    known = family or guess
+    return registry.lookup(known if known in registry.BUILTIN else "class", short, custom_objects)

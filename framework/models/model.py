@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Self
 
 import jax
@@ -13,7 +13,8 @@ from lamina.core.config import deserialize_value, serialize_object
 from lamina.core.errors import did_you_mean, listing, owner_label
 from lamina.layers import tracking
 from lamina.layers.layer import Layer
-from lamina.models.network import Network, settle_names
+from lamina.models.functional import functional_from_config, network_config
+from lamina.models.network import Network
 from lamina.models.weights import load_weights, save_weights
 from lamina.ops.symbol import Symbol
 from lamina.state.frame import Frame
@@ -50,6 +51,7 @@ class Model(Trainer, Layer):
         (1, 3)
     """
 
+    _unsaved = frozenset({"inputs", "outputs", "activity_regularizer"})
     _untracked = Layer._untracked | {
         "optimizer",
         "loss",
@@ -66,11 +68,8 @@ class Model(Trainer, Layer):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A Functional model if `Model` itself is given inputs and outputs."""
-        if cls is Model and (len(args) >= 2 or ("inputs" in kwargs and "outputs" in kwargs) or (args and kwargs)):
-            from_graph = (len(args) >= 2) or "outputs" in kwargs
-            if from_graph:
-                return super().__new__(Functional, *args, **kwargs)  # type: ignore[return-value]
-        return super().__new__(cls, *args, **kwargs)
+        graph = len(args) > 1 or "outputs" in kwargs
+        return super().__new__(Functional if cls is Model and graph else cls, *args, **kwargs)  # type: ignore[return-value]
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -294,10 +293,11 @@ class Model(Trainer, Layer):
     # ---- configuration
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments of a subclassed model as plain values."""
+        """The constructor's arguments as plain values; the inputs and outputs among them as a graph of layers."""
         config = super().get_config()
-        for key in ("inputs", "outputs", "activity_regularizer"):
-            config.pop(key, None)
+        if self.network is not None and "inputs" in self._captured:
+            config.pop("dtype", None)
+            config.update(network_config(self.network))
         return config
 
     def to_json(self, **kwargs: Any) -> str:
@@ -308,8 +308,6 @@ class Model(Trainer, Layer):
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
         """A model made from what `get_config` returned."""
         if "layers" in config and "input_layers" in config:
-            from lamina.models.functional import functional_from_config
-
             return functional_from_config(cls, config, custom_objects)
         return cls(**{k: deserialize_value(v, custom_objects) for k, v in config.items()})
 
@@ -332,6 +330,3 @@ def _symbols(shape: Any) -> Any:
     if all(d is None or isinstance(d, int) for d in shape):
         return Symbol(shape)
     return type(shape)(_symbols(s) for s in shape)
-
-
-__all__: Sequence[str] = ["Functional", "Model", "settle_names"]
