@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lamina.wire import bundle, event, example, tensor
+from lamina.wire import bundle, example, tensor
 from lamina.wire.proto import declare
 
 
@@ -37,8 +37,3 @@ def test_a_name_stands_for_one_set_of_messages():
     assert declare("test_twice", "message A {\n}") == first
     with pytest.raises(ValueError, match="Choose another name"):
         declare("test_twice", "message B {\n}")
-
-
-def test_event_bytes():
-    message = event.Event(step=3, summary=event.Summary(value=[event.SummaryValue(tag="loss", simple_value=0.5)]))
-    assert message.SerializeToString() == bytes.fromhex("1003 2a0d 0a0b 0a04 6c6f7373 15 0000003f")
