@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core import registry, settings
+from lamina import initializers
+from lamina.core import settings
 from lamina.core.config import Configurable
 from lamina.core.dtypes import get_policy
 from lamina.core.naming import snake_case
@@ -85,13 +86,11 @@ class Metric(Configurable):
             )
         dtype = get_policy(self._dtype if dtype is None else dtype).variable_dtype
         shape = tuple(int(n) for n in shape)
-        if initializer is None or initializer == "zeros":
+        if initializer is None or (isinstance(initializer, str) and initializer == "zeros"):
             initializer = np.zeros(shape, jnp.dtype(dtype))
-        elif isinstance(initializer, str) and initializer == "ones":
-            initializer = np.ones(shape, jnp.dtype(dtype))
-        elif isinstance(initializer, str):
-            initializer = registry.lookup("initializers", initializer)()
-        elif not callable(initializer):
+        elif isinstance(initializer, (str, dict)) or callable(initializer):
+            initializer = initializers.get(initializer)
+        else:
             initializer = np.broadcast_to(np.asarray(initializer, jnp.dtype(dtype)), shape)
         name = name or "variable"
         variable = Variable(initializer, shape=shape, dtype=dtype, trainable=False, autocast=False, name=name)

@@ -16,12 +16,13 @@ import optax
 
 from lamina.core import settings
 from lamina.core.checks import check_int, check_number, unknown_arguments
-from lamina.core.config import Configurable, deserialize_value, serialize_value
+from lamina.core.config import deserialize_value, serialize_value
 from lamina.core.errors import ShapeError, describe, listing
 from lamina.core.naming import snake_case
 from lamina.optimizers.composition import clip_by_norm, with_accumulation, with_average, with_missing, with_weight_decay
 from lamina.optimizers.schedules import LearningRateSchedule
 from lamina.optimizers.slots import slot_variables, unique_names
+from lamina.optimizers.update_step import UpdateStep, update_step_rule
 from lamina.state.variable import Variable
 
 _BASE_ARGUMENTS = (
@@ -39,7 +40,7 @@ _BASE_ARGUMENTS = (
 )
 
 
-class Optimizer(Configurable):
+class Optimizer(UpdateStep):
     """Changes variables by their gradients. The update rule is an optax transformation, see `transformation`.
 
     Args:
@@ -120,6 +121,7 @@ class Optimizer(Configurable):
             self._set_rate(learning_rate)
         self._parameters: list[Variable] = []
         self._slots: list[Variable] = []
+        self._added = []
         self._names: tuple[str, ...] = ()
         self._state_tree: Any = None
         self._jitted: Any = None
@@ -131,11 +133,11 @@ class Optimizer(Configurable):
     def transformation(self) -> optax.GradientTransformation:
         """The update rule: an optax transformation whose `update` may take `learning_rate` and `step`.
 
-        Parameters come as an ordered dict of arrays by name; updates are added to them.
+        Parameters come as an ordered dict of arrays by path; updates are added to them. A subclass defines this,
+        or `update_step` in Keras' way.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a method transformation() that returns the update rule."
-        )
+        counters = [self._iterations, *self._rates()]
+        return update_step_rule(self, self._owned(), self._added, counters, self.gradient_accumulation_steps or 1)
 
     def weight_decay_of(self, variable: Variable) -> float | None:
         """The weight decay of a variable, None if it has none."""
@@ -225,8 +227,11 @@ class Optimizer(Configurable):
     @property
     def variables(self) -> list[Variable]:
         """The number of steps, the learning rate unless it is a schedule, then the slots."""
-        rate = [self._rate] if isinstance(self._rate, Variable) else []
-        return [self._iterations, *rate, *self._slots]
+        return [self._iterations, *self._rates(), *self._slots, *self._added]
+
+    def _rates(self) -> list[Variable]:
+        """The variable of the learning rate, if there is one."""
+        return [self._rate] if isinstance(self._rate, Variable) else []
 
     def build(self, variables: Sequence[Variable]) -> None:
         """Makes the slots for `variables`, which keep their order from here on.
@@ -251,11 +256,19 @@ class Optimizer(Configurable):
         self._parameters = variables
         self._names = unique_names(variables)
         state = self._initial_state(self._mapping([v.stored for v in variables]))
-        self._slots, self._state_tree = slot_variables(self.name, state, self._names)
+        self._slots = slot_variables(self.name, state, self._names)
+        self._state_tree = jax.tree.structure(state)
         self.built = True
 
     def _initial_state(self, values: Any) -> Any:
         return self._pipeline(frozenset()).init(values)
+
+    def _structure(self) -> Any:
+        """The structure of the rule's state, with the variables that a subclass added after this class's build."""
+        if not self._added:
+            return self._state_tree
+        zeros = [np.zeros(v.shape, jnp.dtype(v.dtype)) for v in self._parameters]
+        return jax.tree.structure(self._initial_state(self._mapping(zeros)))
 
     def _owned(self) -> list[Variable]:
         """The variables that the update rule changes: all but those that are set to their gradients."""
@@ -309,14 +322,14 @@ class Optimizer(Configurable):
         """
         self._require_built("update")
         step, rest = optimizer_values[0], list(optimizer_values[1:])
-        rate = rest.pop(0) if isinstance(self._rate, Variable) else self._rate_at(step)
+        rate = rest.pop(0) if self._rates() else self._rate_at(step)
         missing = frozenset(n for n, g in zip(self._names, gradients, strict=True) if g is None)
         cast = [
             np.zeros(p.shape, p.dtype) if g is None else jnp.asarray(g).astype(p.dtype)
             for g, p in zip(gradients, trainable_values, strict=True)
         ]
         params = self._mapping(trainable_values)
-        state = jax.tree.unflatten(self._state_tree, rest)
+        state = jax.tree.unflatten(self._structure(), rest)
         changes, state = self._pipeline(missing).update(
             self._mapping(cast), state, params, learning_rate=rate, step=step
         )
@@ -330,8 +343,7 @@ class Optimizer(Configurable):
                 p = g
             new.append(p)
         slots = [jnp.asarray(s).astype(old.dtype) for s, old in zip(jax.tree.leaves(state), rest, strict=True)]
-        rates = [rate] if isinstance(self._rate, Variable) else []
-        return tuple(new), (step + 1, *rates, *slots)
+        return tuple(new), (step + 1, *([rate] if self._rates() else []), *slots)
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> None:
         """Updates variables by their gradients; a variable whose gradient is None stays as it is.

@@ -32,7 +32,7 @@ def unique_names(variables: Sequence[Variable]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def slot_variables(owner: str, state: Any, names: Sequence[str]) -> tuple[list[Variable], Any]:
+def slot_variables(owner: str, state: Any, names: Sequence[str]) -> list[Variable]:
     """A variable for each array of a state, named after the parameter it belongs to and its field.
 
     Args:
@@ -41,9 +41,9 @@ def slot_variables(owner: str, state: Any, names: Sequence[str]) -> tuple[list[V
         names: the names of the parameters.
 
     Returns:
-        The variables, in the order of the state's leaves, and the structure of the state.
+        The variables, in the order of the state's leaves.
     """
-    leaves, tree = jax.tree_util.tree_flatten_with_path(state)
+    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     known = set(names)
     slots: dict[str, Variable] = {}
     for path, value in leaves:
@@ -58,4 +58,4 @@ def slot_variables(owner: str, state: Any, names: Sequence[str]) -> tuple[list[V
         name = unique("_".join([*parameter, *fields]) or "state", slots)  # type: ignore[arg-type]
         slots[name] = Variable(value, trainable=False, autocast=False, name=name)
         slots[name].path = f"{owner}/{name}"
-    return list(slots.values()), tree
+    return list(slots.values())
