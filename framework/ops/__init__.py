@@ -90,3 +90,4 @@ from lamina.ops.trigonometry import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cos, cosh, deg2rad, rad2deg, sin, sinc, sinh,
     tan, tanh,
 )
+from lamina.ops import image

@@ -128,13 +128,13 @@ def _gather_pays(x: tuple, spread: tuple) -> bool:
 def _gathered_kernel_gradient(g: Any, x: Any, shape: tuple, strides: Any, pads: Any, dilation: Any) -> Any:
     """The gradient of the kernel as one matrix product of the shifted inputs and the cotangent (im2col)."""
     k, dims = shape[:-2], len(shape) - 2
-    patches = jnp.concatenate(_shifted(x, k, g.shape[1:-1], strides, pads, dilation), axis=-1)
+    patches = jnp.concatenate(gather_taps(x, k, g.shape[1:-1], strides, pads, dilation), axis=-1)
     rows = math.prod(g.shape[:-1])
     dw = jnp.matmul(patches.reshape(rows, -1).T, g.reshape(rows, -1))
     return dw.reshape(*k, shape[dims], shape[dims + 1])
 
 
-def _shifted(x: Any, k: tuple, o: tuple, strides: Any, pads: Any, dilation: Any) -> list[Any]:
+def gather_taps(x: Any, k: tuple, o: tuple, strides: Any, pads: Any, dilation: Any) -> list[Any]:
     """For each tap of the kernel the part of the input that it meets, in the shape of the output."""
     zero = jnp.zeros((), x.dtype)
     x = lax.pad(x, zero, [(0, 0, 0), *((lo, hi, 0) for lo, hi in pads), (0, 0, 0)])
@@ -325,7 +325,7 @@ def depthwise_conv(
     out = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(x.shape[1:-1], pads, windows, strides, strict=True))
     if _on_cpu() and taps <= SHIFTED_TAPS and all(n > 0 for n in out):
         # XLA:CPU has no fast grouped convolution.
-        parts = _shifted(x, w.shape[:dims], out, strides, pads, dilation)
+        parts = gather_taps(x, w.shape[:dims], out, strides, pads, dilation)
         rows = w.reshape(taps, channels, multiplier)
         y = sum(part[..., None] * row for part, row in zip(parts, rows, strict=True))
         y = y.reshape(*y.shape[:-2], channels * multiplier)
