@@ -45,7 +45,11 @@ __all__ = [
     "parse_single_sequence_example",
 ]
 
-_KINDS = {"int64_list": np.dtype(np.int64), "float_list": np.dtype(np.float32), "bytes_list": STRING}
+_KINDS: dict[str, np.dtype] = {
+    "int64_list": np.dtype(np.int64),
+    "float_list": np.dtype(np.float32),
+    "bytes_list": STRING,
+}
 
 
 class FixedLenFeature(NamedTuple):
@@ -175,6 +179,7 @@ def parse_single_sequence_example(
     message = _decode(owner, serialized, example_name or 0, SequenceExample)
     context = {k: _Reader(owner, k, f).single(message.context.feature) for k, f in (context_features or {}).items()}
     sequences = {}
+    feature: Any
     for key, feature in (sequence_features or {}).items():
         steps = [{key: step} for step in message.feature_lists.feature_list[key].feature]
         if isinstance(feature, FixedLenSequenceFeature):
@@ -218,10 +223,10 @@ class _Reader:
                 f"{dtype_name(self.dtype)!r}. Convert to other dtypes afterwards."
             )
         self.varies = not isinstance(feature, FixedLenFeature)
-        shape = () if isinstance(feature, VarLenFeature) else as_shape(feature.shape)
+        shape: Any = as_shape(getattr(feature, "shape", ()))
         if shape is None or None in shape:
             raise ValueError(f"{owner}: the shape of '{key}' must be known, got {feature.shape}; use VarLenFeature.")
-        self.shape: tuple[int, ...] = shape  # type: ignore[assignment]
+        self.shape: tuple[int, ...] = shape
         self.size = int(np.prod(shape, dtype=np.int64))
         if isinstance(feature, FixedLenSequenceFeature) and not feature.allow_missing:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def read_sequences(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_array(file: BinaryIO) -> np.ndarray:
+def _read_array(file: IO[bytes]) -> np.ndarray:
     major, _ = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
     shape, fortran_order, dtype = read_header(file)

@@ -35,7 +35,7 @@ class CsvFormat(NamedTuple):
 
     def rows(self, lines: Iterator[str]) -> Iterator[list[str]]:
         """The rows of some lines; a row whose field holds a line break takes several."""
-        quoting = csv.QUOTE_MINIMAL if self.use_quote_delim else csv.QUOTE_NONE
+        quoting: Any = csv.QUOTE_MINIMAL if self.use_quote_delim else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=self.field_delim, quoting=quoting, strict=True)
 
 
@@ -89,7 +89,7 @@ class _CsvReader(FileReader):
         self._skip_header = node.format.header and offset == 0
 
     @property
-    def place(self) -> list[int]:  # type: ignore[override]
+    def place(self) -> list[int]:
         return [self._offset, self._row]
 
     def _lines(self) -> Iterator[str]:

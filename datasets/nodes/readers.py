@@ -202,7 +202,7 @@ class _Records(FileReader):
         return self.__next()
 
     @property
-    def place(self) -> list[int]:  # type: ignore[override]
+    def place(self) -> list[int]:
         return [self._reader.offset, self._reader.record]
 
     def close(self) -> None:

@@ -148,9 +148,9 @@ class CheckpointReader:
             raise self._error(name, f"its parts do not cover its shape {shape}")
         out = np.empty(shape, dtype)
         covered = np.zeros(shape, bool)
-        for bounds, value in parts:
-            out[bounds] = value
-            covered[bounds] = True
+        for place, value in parts:
+            out[place] = value
+            covered[place] = True
         if not covered.all():
             raise self._error(name, f"its parts do not cover its shape {shape}")
         return out
@@ -180,7 +180,7 @@ class CheckpointReader:
                     raise self._error(name, f"it ends at byte {entry.offset + entry.size}, '{path}' at {size}")
                 data = np.empty(entry.size, np.uint8)
                 file.seek(entry.offset)
-                if file.readinto(data) != entry.size:  # type: ignore[arg-type]
+                if file.readinto(data.data) != entry.size:
                     raise self._error(name, f"'{path}' was cut short while it was read")
         except FileNotFoundError:
             raise self._error(name, f"'{path}' is missing") from None

@@ -189,8 +189,8 @@ def _write_tensor(file: BinaryIO, array: np.ndarray) -> tuple[int, int]:
     if NUMBERS[array.dtype] == STRING:
         return _write_strings(file, array)
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    file.write(data)  # type: ignore[arg-type]
-    return data.nbytes, masked_crc32c(data)  # type: ignore[arg-type]
+    file.write(data.data)
+    return data.nbytes, masked_crc32c(data)
 
 
 def _write_strings(file: BinaryIO, array: np.ndarray) -> tuple[int, int]:

@@ -5,14 +5,16 @@ Reference: RFC 3720, appendix B.4 (the polynomial); LevelDB's log format (why a 
 
 from __future__ import annotations
 
+from typing import Any
+
 from google_crc32c import extend, value
 
 _DELTA = 0xA282EAD8
 _BITS = 0xFFFFFFFF
 
 
-def crc32c(data: bytes, start: int = 0) -> int:
-    """The checksum of `data`, continued from the checksum `start` of the bytes before it.
+def crc32c(data: Any, start: int = 0) -> int:
+    """The checksum of `data` (bytes or a contiguous array), continued from the checksum `start` of the bytes before it.
 
     Example:
         >>> hex(crc32c(b"123456789"))
@@ -39,8 +41,8 @@ def unmask(masked: int) -> int:
     return ((rotated >> 17) | (rotated << 15)) & _BITS
 
 
-def masked_crc32c(data: bytes) -> int:
-    """The masked checksum of `data`.
+def masked_crc32c(data: Any) -> int:
+    """The masked checksum of `data` (bytes or a contiguous array).
 
     Example:
         >>> hex(masked_crc32c(b"123456789"))

@@ -5,6 +5,8 @@ Reference: https://www.tensorflow.org/api_docs/python/tf/dtypes
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 
@@ -92,7 +94,7 @@ DTYPES: dict[int, np.dtype] = {
 NUMBERS: dict[np.dtype, int] = {dtype: number for number, dtype in DTYPES.items()}
 
 
-def shape_proto(shape: tuple[int, ...]) -> TensorShapeProto:
+def shape_proto(shape: tuple[int, ...]) -> Any:
     """`shape` as a message.
 
     Example:
