@@ -19,9 +19,9 @@ from jax.extend.core import jaxpr_as_fun
 
 from lamina.executor.cost import multiply_adds
 
-# Steps a call, at most: a small step gains nothing beyond 32.
-MOST_STEPS = 32
-# On a CPU a chunk is sized to about this long; on an accelerator, where a call costs more, to ten times that.
+# Steps a call, at most.
+MOST_STEPS = 128
+# A call is made longer while it takes less than this; on an accelerator, where a call costs more, ten times that.
 CHUNK_SECONDS = {"cpu": 0.002}
 OTHER_CHUNK_SECONDS = 0.02
 # A step with more multiply-adds than this takes over 5 ms on a CPU, and gains nothing from a loop.
@@ -87,7 +87,8 @@ class Program:
     ):
         self.each = each
         self.steps = 1
-        self._timed = 0
+        self._adapts = most_steps is None
+        self._warm = False
         platform = jax.default_backend()
         self._chunk_seconds = CHUNK_SECONDS.get(platform, OTHER_CHUNK_SECONDS)
         specs = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in values]
@@ -118,10 +119,8 @@ class Program:
             if multiply_adds(closed.jaxpr) > lone:
                 most_steps = 1
         else:
-            self.steps, self._timed = most_steps, -1
+            self.steps = most_steps
         self.capacity = most_steps
-        if most_steps == 1:
-            self._timed = -1
         run = self._make(jaxpr_as_fun(closed), shapes[0], len(values))
         self._run = jax.jit(run, donate_argnums=(0,) if donate else ())
 
@@ -193,22 +192,21 @@ class Program:
             values[i] = v
         return Logs(self._names, packed, others, self._mask, steps)
 
-    @property
-    def timing(self) -> bool:
-        """Whether the number of steps a call is still being found, so that calls should be timed."""
-        return self._timed >= 0
-
     def timed(self, seconds: float, steps: int) -> None:
-        """Learns from a call that took `seconds`; the first call, which compiles, does not count."""
-        self._timed += 1
-        if self._timed == 1:
+        """Learns from the time that a call took, preparation of its data included.
+
+        The number of steps a call doubles while calls are short, and halves when they have become long, as on a
+        machine that is busy with something else. The first call, which compiles, does not count.
+        """
+        if not self._adapts:
             return
-        wanted = int(self._chunk_seconds / max(seconds / steps, 1e-9))
-        grown = max(1, min(self.capacity, wanted))
-        if self._timed > 8 or (grown <= self.steps and self._timed > 2) or self.steps == self.capacity:
-            self._timed = -1
-            return
-        self.steps = max(self.steps, grown)
+        if not self._warm:
+            self._warm = True
+        elif steps == self.steps:
+            if seconds < self._chunk_seconds:
+                self.steps = min(self.capacity, 2 * steps)
+            elif seconds > 8 * self._chunk_seconds:
+                self.steps = max(1, steps // 2)
 
     @property
     def compilations(self) -> int:

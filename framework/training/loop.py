@@ -44,6 +44,7 @@ def run_pass(
     done = 0
     logs: Logs | None = None
     flying: Logs | None = None
+    started = clock()
     while limit is None or done < limit:
         head = batches.peek()
         if head is None:
@@ -57,18 +58,17 @@ def run_pass(
             begin(done, None)
             if one_by_one and stop():
                 break
-        started = clock()
         if guard is not None:
             guard.begin()
         logs = program(values, chunk.arrays, chunk.steps, number + done)
         if guard is not None:
             guard.end()
-        if program.timing:
-            logs.wait()
-            program.timed(clock() - started, chunk.steps)
-        elif flying is not None:
+        if flying is not None:
             flying.wait()
         flying = logs
+        now = clock()
+        program.timed(now - started, chunk.steps)
+        started = now
         if each:
             for i in range(chunk.steps):
                 if i:
