@@ -6,7 +6,7 @@ an array are `bytes` objects under the object dtype.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -278,3 +278,124 @@ def _mismatch(owner: str, path: tuple, column: Sequence[Any]) -> ValueError:
         f"{owner}: elements of one batch must have one shape and dtype; element{_where(path)} number 0 is "
         f"{describe(first)}, number {i} is {describe(other)}. {cure}"
     )
+
+
+class _OtherForm(Exception):
+    """The first element of a batch is formed otherwise than those of the batch before, which is allowed."""
+
+
+class BatchBuilder:
+    """Builds a batch from results that come one by one, each copied into place while it is still in the cache.
+
+    Args:
+        size: How many there will be.
+        owner: Who errors name.
+        before: The builder of the batch before, whose elements were formed alike; it saves looking at the first again.
+
+    Attributes:
+        count: How many were taken.
+    """
+
+    def __init__(self, size: int, owner: str, before: BatchBuilder | None = None) -> None:
+        self._size, self._owner = size, owner
+        self.count = 0
+        self._like: Any = None
+        self._make: Any = None
+        self._specs: list[tuple[tuple[int, ...], np.dtype]] = []
+        self._columns: list[np.ndarray] = []
+        if before is not None:
+            self._like, self._make, self._specs = before._like, before._make, before._specs
+            self._columns = [np.empty((size, *shape), dtype) for shape, dtype in self._specs]
+
+    def fill(self, results: Iterable[Any]) -> None:
+        """Take results; they need not be elements yet.
+
+        Raises:
+            ValueError: one differs from the first in structure, dtype or shape.
+        """
+        results = iter(results)
+        if self._make is None:
+            for first in results:
+                self._begin(as_result(first))
+                break
+        # The two forms of almost all supervised data have loops of their own: the general way costs 1 us more an element.
+        try:
+            if self._make is tuple and len(self._columns) == 2 and self._columns[0].ndim > 1:
+                self._fill_pairs(results)
+            elif self._make is not tuple and type(self._like) is np.ndarray:
+                self._fill_arrays(results)
+            else:
+                for result in results:
+                    self._put(result)
+        except _OtherForm as e:
+            self._begin(e.args[0])
+            self.fill(results)
+
+    def _fill_pairs(self, results: Iterator[Any]) -> None:
+        (x, y), (like, other), k = self._columns, self._like, self.count
+        shape, dtype, array, kind = like.shape, like.dtype, np.ndarray, type(other)
+        other_shape = other.shape if kind is array else None
+        try:
+            for result in results:
+                if type(result) is tuple and len(result) == 2:
+                    a, b = result
+                    if type(a) is array and a.dtype is dtype and a.shape == shape and type(b) is kind:
+                        if other_shape is None or (b.dtype is y.dtype and b.shape == other_shape):
+                            x[k] = a
+                            y[k] = b
+                            k += 1
+                            continue
+                self.count = k
+                self._put(result)
+                k += 1
+        finally:
+            self.count = k
+
+    def _fill_arrays(self, results: Iterator[Any]) -> None:
+        (x,), k = self._columns, self.count
+        shape, dtype = x.shape[1:], x.dtype
+        try:
+            for result in results:
+                if type(result) is np.ndarray and result.dtype is dtype and result.shape == shape:
+                    x[k] = result
+                else:
+                    self.count = k
+                    self._put(result)
+                k += 1
+        finally:
+            self.count = k
+
+    def _begin(self, first: Any) -> None:
+        self._like, self._make, self._specs = first, packer(first), []
+        for leaf in flatten(first):
+            if is_dataset(leaf):
+                raise TypeError(f"{self._owner}: datasets inside an element cannot be batched; call `flat_map` first.")
+            self._specs.append((getattr(leaf, "shape", ()), STRING if isinstance(leaf, bytes) else leaf.dtype))
+        self._columns = [np.empty((self._size, *shape), dtype) for shape, dtype in self._specs]
+        self._put(first)
+
+    def _put(self, result: Any) -> None:
+        element = as_result(result)
+        try:
+            assert_same_structure(self._like, element)
+            leaves = flatten(element)
+            for column, leaf in zip(self._columns, leaves, strict=True):
+                if isinstance(leaf, bytes):
+                    same = column.dtype == STRING and column.ndim == 1
+                else:
+                    same = leaf.dtype == column.dtype and leaf.shape == column.shape[1:]
+                if not same:
+                    raise ValueError
+        except ValueError:
+            if not self.count:
+                raise _OtherForm(element) from None
+            stack([self._like, element], self._owner)  # raises, naming what differs
+            raise
+        for column, leaf in zip(self._columns, leaves, strict=True):
+            column[self.count] = leaf
+        self.count += 1
+
+    def finish(self) -> Any:
+        """The batch."""
+        columns, self._columns = self._columns, []
+        return self._make(columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from lamina.core.errors import describe
 from lamina.core.nest import flatten, map_structure
 from lamina.datasets.context import Context
-from lamina.datasets.elements import as_element, as_result, is_dataset, packer, rows, spec_of, stack
+from lamina.datasets.elements import BatchBuilder, as_element, as_result, is_dataset, packer, rows, spec_of, stack
 from lamina.datasets.nodes.base import (
     ChildIterator,
     ElementIterator,
@@ -180,52 +181,53 @@ class MapBase(Base):
         self.node, self.inner = node, inner
         self.length, self.varies = inner.length, inner.varies
         self.parallel = node if node.calls is not None else inner.parallel
+        self._before: BatchBuilder | None = None
+        self._make_row: Any = None
 
     def item(self, index: int) -> Any:
         """See Base."""
         return self.node.apply(self.inner.item(index), index)
 
     def gather(self, indices: np.ndarray) -> Any:
-        """See Base."""
-        return stack(self.results(self.inputs(indices), indices), self.node.label)
+        """See Base. Each result is copied into the batch while it is in the cache."""
+        builder = BatchBuilder(len(indices), self.node.label, self._before)
+        try:
+            builder.fill(self.results(indices))
+        except GatherError:
+            raise
+        except Exception as e:
+            raise self._at(builder.count, indices, e) from e
+        if builder.count < len(indices):
+            error = RuntimeError("the function raised StopIteration, which would end the loop")
+            raise self._at(builder.count, indices, error)
+        self._before = builder
+        return builder.finish()
 
-    def inputs(self, indices: np.ndarray) -> list[Any]:
-        """The elements that the function is called with."""
+    def _at(self, offset: int, indices: np.ndarray, error: Exception) -> GatherError:
+        add_position(error, self.node.label, int(indices[offset]))
+        return GatherError(offset, error)
+
+    def results(self, indices: np.ndarray) -> Iterator[Any]:
+        """What the function returns for some elements, not yet made elements."""
+        inputs, spread = self._inputs(indices)
+        return starmap(self.node.fn, inputs) if spread else map(self.node.fn, inputs)
+
+    def _inputs(self, indices: np.ndarray) -> tuple[Iterator[Any], bool]:
+        """The elements that the function is called with, and whether they are tuples of arguments."""
         if self.inner.pure:
             batch = self.inner.gather(indices)
-            if type(batch) is np.ndarray:
-                return list(batch)
-            return list(rows(flatten(batch), packer(batch)))
+            if not isinstance(batch, (tuple, dict)):
+                return iter(flatten(batch)[0]), False
+            if self._make_row is None:
+                self._make_row = packer(batch)
+            columns = batch if self._make_row is tuple else flatten(batch)
+            return iter(rows(columns, self._make_row)), isinstance(batch, tuple)
         if isinstance(self.inner, MapBase):
-            return self.inner.results(self.inner.inputs(indices), indices, as_elements=True)
-        out: list[Any] = []
-        try:
-            for i in indices.tolist():
-                out.append(self.inner.item(i))
-        except Exception as e:
-            raise GatherError(len(out), e) from e
-        return out
-
-    def results(self, inputs: list[Any], indices: np.ndarray, as_elements: bool = False) -> list[Any]:
-        """The function's results for some elements, not yet made elements."""
-        fn = self.node.fn
-        out: list[Any] = []
-        try:
-            if isinstance(inputs[0], tuple):
-                for row in inputs:
-                    out.append(fn(*row))
-            else:
-                for row in inputs:
-                    out.append(fn(row))
-        except Exception as e:
-            k = len(out)
-            if isinstance(e, StopIteration):
-                e = RuntimeError(f"{self.node.label}: the function raised StopIteration, which would end the loop.")
-            add_position(e, self.node.label, int(indices[k]))
-            raise GatherError(k, e) from e
-        if as_elements:
-            return [as_result(e) for e in out]
-        return list(map(tuple, out)) if type(out[0]) is list else out
+            elements = map(as_result, self.inner.results(indices))
+        else:
+            elements = (self.inner.item(i) for i in indices.tolist())
+        first = next(elements)
+        return chain([first], elements), isinstance(first, tuple)
 
 
 class VectorizedBase(Base):
