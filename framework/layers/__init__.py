@@ -33,3 +33,27 @@ from lamina.layers.recurrent_cells import GRUCell, LSTMCell, SimpleRNNCell
 from lamina.layers.stacked_cells import StackedRNNCells
 from lamina.layers.rnn import RNN
 from lamina.layers.recurrent import GRU, LSTM, SimpleRNN
+from lamina.layers.multi_head_attention import MultiHeadAttention
+from lamina.layers.group_query_attention import GroupQueryAttention
+from lamina.layers.conv_transpose import (
+    Conv1DTranspose, Conv2DTranspose, Conv3DTranspose, Convolution1DTranspose, Convolution2DTranspose,
+    Convolution3DTranspose,
+)
+from lamina.layers.depthwise_conv import (
+    DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D, SeparableConvolution1D,
+    SeparableConvolution2D,
+)
+from lamina.layers.global_pooling import (
+    AdaptiveAveragePooling1D, AdaptiveAveragePooling2D, AdaptiveAveragePooling3D, AdaptiveMaxPooling1D,
+    AdaptiveMaxPooling2D, AdaptiveMaxPooling3D, GlobalAveragePooling1D, GlobalAveragePooling2D,
+    GlobalAveragePooling3D, GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D, GlobalMaxPool1D, GlobalMaxPool2D,
+    GlobalMaxPool3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D,
+)
+from lamina.layers.identity import Identity, Lambda, Masking
+from lamina.layers.padding import (
+    Cropping1D, Cropping2D, Cropping3D, ZeroPadding1D, ZeroPadding2D, ZeroPadding3D,
+)
+from lamina.layers.scaling import Normalization, Rescaling
+from lamina.layers.spectral_normalization import SpectralNormalization
+from lamina.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
+from lamina.layers.wrapper import TimeDistributed, Wrapper

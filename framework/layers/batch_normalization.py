@@ -129,12 +129,17 @@ class BatchNormalization(Layer):
         self.moving_mean = self._statistic("moving_mean", self.moving_mean_initializer, size)
         self.moving_variance = self._statistic("moving_variance", self.moving_variance_initializer, size)
         if self.renorm:
+            # The moving deviation is what is averaged then; the moving variance follows from it.
+            self.moving_stddev = self._statistic("moving_stddev", self._initial_stddev, size)
             self.renorm_mean = self._statistic("renorm_mean", self.moving_mean_initializer, size)
-            self.renorm_stddev = self._statistic("renorm_stddev", initializers.get("ones"), size)
+            self.renorm_stddev = self._statistic("renorm_stddev", self._initial_stddev, size)
         self.input_spec = InputSpec(ndim=rank, axes={self.axis: size})
 
     def _statistic(self, name: str, initializer: Any, size: int) -> Any:
         return self.add_weight(shape=(size,), initializer=initializer, trainable=False, autocast=False, name=name)
+
+    def _initial_stddev(self, shape: Any, dtype: Any = None) -> jax.Array:
+        return jnp.sqrt(self.moving_variance_initializer(shape, dtype=dtype))
 
     def call(self, inputs: Any, training: bool = False, mask: Any = None) -> jax.Array:
         """The normalised input; masked places count neither in mean nor in variance."""
@@ -147,8 +152,9 @@ class BatchNormalization(Layer):
             mean, variance = self._moments(x, mask)
             if self.renorm:
                 gamma, beta = self._renormalize(mean, variance, gamma, beta)
+            else:
+                self._move(self.moving_variance, variance, self.momentum)
             self._move(self.moving_mean, mean, self.momentum)
-            self._move(self.moving_variance, variance, self.momentum)
         else:
             mean, variance = self.moving_mean.value, self.moving_variance.value
         axis = self.axis % x.ndim
@@ -177,10 +183,10 @@ class BatchNormalization(Layer):
         return mean.reshape(-1), variance.reshape(-1)
 
     def _renormalize(self, mean: jax.Array, variance: jax.Array, gamma: Any, beta: Any) -> tuple[jax.Array, jax.Array]:
-        """Scale and offset with which the batch's statistics give what the moving ones would (to within the limits)."""
+        """Scale and offset with which the batch's statistics give what the moving ones would, within the limits."""
         stddev = jnp.sqrt(variance + self.epsilon)
-        r = stddev / self.renorm_stddev.value
-        d = (mean - self.renorm_mean.value) / self.renorm_stddev.value
+        usual = jnp.maximum(self.renorm_stddev.value, jnp.sqrt(self.epsilon))
+        r, d = stddev / usual, (mean - self.renorm_mean.value) / usual
         limits = self.renorm_clipping or {}
         r = jnp.clip(r, limits.get("rmin"), limits.get("rmax"))
         if "dmax" in limits:
@@ -188,6 +194,8 @@ class BatchNormalization(Layer):
         r, d = jax.lax.stop_gradient((r, d))
         self._move(self.renorm_mean, mean, self.renorm_momentum)
         self._move(self.renorm_stddev, stddev, self.renorm_momentum)
+        self._move(self.moving_stddev, stddev, self.momentum)
+        self.moving_variance.assign(jnp.maximum(jnp.square(self.moving_stddev.value) - self.epsilon, 0))
         scale = r if gamma is None else gamma * r
         offset = d if gamma is None else gamma * d
         return scale, offset if beta is None else beta + offset
