@@ -50,6 +50,7 @@ _KINDS: dict[str, np.dtype] = {
     "float_list": np.dtype(np.float32),
     "bytes_list": STRING,
 }
+_SMALL = 16
 
 
 class FixedLenFeature(NamedTuple):
@@ -222,6 +223,7 @@ class _Reader:
                 f"{owner}: the dtype of '{key}' must be 'int64', 'float32' or 'string', got "
                 f"{dtype_name(self.dtype)!r}. Convert to other dtypes afterwards."
             )
+        self.kind = next(kind for kind, dtype in _KINDS.items() if dtype == self.dtype)
         self.varies = not isinstance(feature, FixedLenFeature)
         shape: Any = as_shape(getattr(feature, "shape", ()))
         if shape is None or None in shape:
@@ -257,7 +259,7 @@ class _Reader:
 
     def single(self, found: Mapping[str, Any]) -> Any:
         """The value in one example."""
-        array = self._values(found, 0)
+        array = self._array(self._values(found, 0))
         array = array.reshape(-1, *self.shape) if self.varies else array.reshape(self.shape)
         return array if array.ndim else array[()]
 
@@ -265,19 +267,39 @@ class _Reader:
         """The values in all examples as one array."""
         rows = [self._values(found, i) for i, found in enumerate(examples)]
         if not self.varies:
-            return (
-                np.concatenate(rows).reshape(len(rows), *self.shape) if rows else np.empty((0, *self.shape), self.dtype)
-            )
-        longest = max((len(row) for row in rows), default=0)
+            return self._stack(rows).reshape(len(rows), *self.shape)
+        longest = max(map(len, rows), default=0)
         fill = self.default if self.default is not None else (b"" if self.dtype == STRING else 0)
         out = np.empty((len(rows), longest), self.dtype)
         out[...] = fill
         for i, row in enumerate(rows):
-            out[i, : len(row)] = row
+            out[i, : len(row)] = self._array(row)
         return out.reshape(len(rows), longest // max(self.size, 1), *self.shape)
 
-    def _values(self, found: Mapping[str, Any], which: int) -> np.ndarray:
-        feature = found[self.key] if self.key in found else None
+    def _stack(self, rows: Sequence[Any]) -> np.ndarray:
+        if self.size > _SMALL and rows:
+            return np.concatenate([self._array(row) for row in rows])
+        return np.array([value for row in rows for value in row], self.dtype)
+
+    def _array(self, values: Any) -> np.ndarray:
+        if isinstance(values, np.ndarray):
+            return values
+        if self.dtype == np.float32 and len(values) > _SMALL:
+            # A message of floats alone is written as one run of bytes, which is far quicker than number by number.
+            data = FloatList(value=values).SerializeToString()
+            return np.frombuffer(data, "<f4", len(values), len(data) - 4 * len(values)).astype(np.float32)
+        return np.array(values[:], self.dtype)
+
+    def _values(self, found: Mapping[str, Any], which: int) -> Any:
+        feature = found.get(self.key)
+        if feature is not None:
+            values = getattr(feature, self.kind).value
+            if (len(values) > 0 and len(values) % (self.size or 1) == 0) if self.varies else len(values) == self.size:
+                return values
+        return self._unusual(feature, which)
+
+    def _unusual(self, feature: Any, which: int) -> np.ndarray:
+        """The values of a feature that is missing, or the error for one that does not fit."""
         kind = None if feature is None else feature.WhichOneof("kind")
         if kind is None:
             if self.varies:
@@ -288,21 +310,20 @@ class _Reader:
                     "lacks it. Give it a default_value if it may be missing."
                 )
             return self.default.reshape(-1)
-        if _KINDS[kind] != self.dtype:
+        if kind != self.kind:
             raise ValueError(
                 f"{self.owner}: the feature '{self.key}' must be {dtype_name(self.dtype)}, example {which} holds "
                 f"{dtype_name(_KINDS[kind])}."
             )
-        values = np.array(getattr(feature, kind).value[:], self.dtype)
+        count = len(getattr(feature, kind).value)
+        if self.varies and count == 0:
+            return np.empty(0, self.dtype)
         if self.varies:
-            if len(values) % max(self.size, 1):
-                raise ValueError(
-                    f"{self.owner}: the feature '{self.key}' must hold parts of {self.size} values, example {which} "
-                    f"holds {len(values)} values."
-                )
-        elif len(values) != self.size:
             raise ValueError(
-                f"{self.owner}: the feature '{self.key}' must hold {self.size} values (shape {self.shape}), example "
-                f"{which} holds {len(values)}. Use VarLenFeature where the number varies."
+                f"{self.owner}: the feature '{self.key}' must hold parts of {self.size} values, example {which} holds "
+                f"{count} values."
             )
-        return values
+        raise ValueError(
+            f"{self.owner}: the feature '{self.key}' must hold {self.size} values (shape {self.shape}), example "
+            f"{which} holds {count}. Use VarLenFeature where the number varies."
+        )

@@ -70,6 +70,22 @@ def test_sequences_have_parts_of_one_shape():
     assert parse_single_example(records[0], features)["s"].shape == (2, 2)
 
 
+def test_many_values_are_read_exactly():
+    values = np.random.default_rng(0).normal(size=(3, 1000)).astype(np.float32)
+    numbers = np.arange(3000).reshape(3, 1000) - 1500
+    records = [example(x=x.tolist(), n=n.tolist(), w=[b"w"] * 40) for x, n in zip(values, numbers, strict=True)]
+    features = {
+        "x": FixedLenFeature([10, 100], "float32"),
+        "n": FixedLenFeature([1000], "int64"),
+        "w": FixedLenFeature([40], "string"),
+    }
+    got = parse_example(np.array(records, object), features)
+    np.testing.assert_array_equal(got["x"], values.reshape(3, 10, 100))
+    np.testing.assert_array_equal(got["n"], numbers)
+    assert got["w"].shape == (3, 40) and got["w"][2, 39] == b"w"
+    np.testing.assert_array_equal(parse_single_example(records[1], {"x": VarLenFeature("float32")})["x"], values[1])
+
+
 def test_defaults_stand_for_what_is_missing():
     features = {
         "a": FixedLenFeature([], "int64", 7),
