@@ -207,8 +207,8 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
         return Ellipsis
     if name == "__lambda__":
         raise ValueError(
-            "The config holds the code of a lambda, which is never run. Save the model with a named function, decorated "
-            "with lamina.saving.register_keras_serializable()."
+            "The config holds the code of a lambda, which is never run. Save the model with a named function, "
+            "decorated with lamina.saving.register_keras_serializable()."
         )
     if name == "function":
         return find_class(config.get("module") or "", inner, custom_objects, family)

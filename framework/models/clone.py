@@ -58,8 +58,8 @@ def clone_model(
         return _clone_functional(model, input_tensors, copy_layer, call_function)
     if used:
         raise ValueError(
-            f"clone_model: {listing(used, 'and')} must be left out for {owner_label(model)}, whose layers are only known "
-            "to its own call method. Sequential and functional models take them."
+            f"clone_model: {listing(used, 'and')} must be left out for {owner_label(model)}, whose layers are only "
+            "known to its own call method. Sequential and functional models take them."
         )
     return type(model).from_config(model.get_config())
 
@@ -73,8 +73,8 @@ def _copier(clone_function: Any, call_function: Any, recursive: bool) -> Callabl
         made = clone_function(layer)
         if not isinstance(made, Layer):
             raise TypeError(
-                f"clone_model: clone_function must return a layer, got {describe(made)} for {owner_label(layer)}. Return "
-                "the layer itself to share it."
+                f"clone_model: clone_function must return a layer, got {describe(made)} for {owner_label(layer)}. "
+                "Return the layer itself to share it."
             )
         return made
 

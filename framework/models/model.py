@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Self
 
 import jax
@@ -15,6 +15,7 @@ from lamina.layers import tracking
 from lamina.layers.layer import Layer
 from lamina.models.functional import functional_from_config, network_config
 from lamina.models.network import Network
+from lamina.models.summary import summary_html, summary_text
 from lamina.models.weights import load_weights, save_weights
 from lamina.ops.symbol import Symbol
 from lamina.state.frame import Frame
@@ -115,7 +116,7 @@ class Model(Trainer, Layer):
         if self.network is not None or self.built:
             return
         if type(self).build is Model.build and type(self).call is not Model.call:
-            self.compute_output_spec(_symbols(input_shape))
+            self.compute_output_spec(symbols_of_shape(input_shape))
 
     def _build(self, shapes: dict[str, Any]) -> None:
         if type(self).build is Model.build:  # the layers inside are built as the call reaches them
@@ -182,6 +183,8 @@ class Model(Trainer, Layer):
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of a name, or at a place in `layers`.
 
+        A layer that was given no name also goes by the attribute that holds it.
+
         Raises:
             ValueError: there is none; the message lists the names.
         """
@@ -195,10 +198,12 @@ class Model(Trainer, Layer):
         for layer in layers:
             if layer.name == name:
                 return layer
+        for attribute, layer in self._children():
+            if attribute == name and layer.auto_named:
+                return layer
         names = [layer.name for layer in layers]
-        raise ValueError(
-            f"{owner_label(self)}: no layer is named {name!r}.{did_you_mean(name, names)} It has {listing(names, 'and')}."
-        )
+        hint = did_you_mean(name, names)
+        raise ValueError(f"{owner_label(self)}: no layer is named {name!r}.{hint} It has {listing(names, 'and')}.")
 
     # ---- pure use
 
@@ -280,6 +285,52 @@ class Model(Trainer, Layer):
                 raise ValueError(f"{owner_label(self)}: no weight has the path {path!r}.{did_you_mean(path, by_path)}")
             by_path[path].assign(value)
 
+    # ---- pictures
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Prints a table of the layers, their output shapes and their weights.
+
+        Args:
+            line_length: the width of the table; by default that of its text, up to 100.
+            positions: where the columns end, as fractions of the width or as numbers of characters.
+            print_fn: called with the text in place of `print`.
+            expand_nested: whether the layers inside nested models are listed too.
+            show_trainable: whether to add a column that tells trainable layers from frozen ones.
+            layer_range: the names (or patterns) of the first and last layer to list.
+
+        Raises:
+            ValueError: no layer has a name of `layer_range`.
+
+        Example:
+            >>> from lamina.layers import Dense, Input
+            >>> x = Input((4,))
+            >>> Model(x, Dense(2)(x), name="tiny").summary()
+            Model: "tiny"
+            ┏━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┓
+            ┃ Layer (type)             ┃ Output Shape ┃ Param # ┃ Connected to      ┃
+            ┡━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━┩
+            │ input_layer (InputLayer) │ (None, 4)    │       0 │ -                 │
+            ├──────────────────────────┼──────────────┼─────────┼───────────────────┤
+            │ dense (Dense)            │ (None, 2)    │      10 │ input_layer[0][0] │
+            └──────────────────────────┴──────────────┴─────────┴───────────────────┘
+             Total params: 10 (40.00 B)
+             Trainable params: 10 (40.00 B)
+             Non-trainable params: 0 (0.00 B)
+        """
+        text = summary_text(self, line_length, positions, expand_nested, show_trainable, layer_range)
+        (print if print_fn is None else print_fn)(text)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
+
     # ---- weights on disk
 
     def save_weights(self, path: str | os.PathLike, overwrite: bool = True) -> None:
@@ -324,9 +375,10 @@ class Functional(Model):
         return list(self._graph("layers").layers)
 
 
-def _symbols(shape: Any) -> Any:
+def symbols_of_shape(shape: Any) -> Any:
+    """Symbols for a structure of shapes."""
     if isinstance(shape, dict):
-        return {k: _symbols(v) for k, v in shape.items()}
+        return {k: symbols_of_shape(v) for k, v in shape.items()}
     if all(d is None or isinstance(d, int) for d in shape):
         return Symbol(shape)
-    return type(shape)(_symbols(s) for s in shape)
+    return type(shape)(symbols_of_shape(s) for s in shape)

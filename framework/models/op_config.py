@@ -16,8 +16,8 @@ from lamina.ops.symbol import symbols_in
 # Parameters that are tensors even where a call gives a plain number for them.
 _TENSORS = frozenset(
     "a array bias bins condition data depthwise_kernel elements f index indices inputs kernel key mask operands output "
-    "pointwise_kernel predictions q query scale segment_ids sorted_sequence start start_indices step stop target targets "
-    "tensor updates value values x x1 x2 xs y".split()
+    "pointwise_kernel predictions q query scale segment_ids sorted_sequence start start_indices step stop target "
+    "targets tensor updates value values x x1 x2 xs y".split()
 )
 # Where Keras' name of the class is not the op's name in camel case.
 _CLASS_NAMES = {
@@ -43,8 +43,8 @@ _CLASS_NAMES = {
     "swish": "Silu",
 }
 _MATH = frozenset(
-    "cdist erf erfc erfinv extract_sequences fft fft2 ifft2 in_top_k irfft istft logdet logsumexp rfft rsqrt segment_max "
-    "segment_sum stft top_k view_as_complex view_as_real".split()
+    "cdist erf erfc erfinv extract_sequences fft fft2 ifft2 in_top_k irfft istft logdet logsumexp rfft rsqrt "
+    "segment_max segment_sum stft top_k view_as_complex view_as_real".split()
 )
 _CORE = frozenset(
     "associative_scan cast cond convert_to_tensor fori_loop map saturate_cast scan scatter scatter_update slice "
@@ -64,7 +64,13 @@ def _plain(name: str) -> str:
     return name.replace("_", "").lower()
 
 
-def _class_name(name: str) -> str:
+def class_name(name: str) -> str:
+    """The name of the class that an op is in Keras.
+
+    Example:
+        >>> class_name("reduce_sum"), class_name("fft")
+        ('ReduceSum', 'FFT')
+    """
     return _CLASS_NAMES.get(name) or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
@@ -111,7 +117,7 @@ def op_config(op: Callable[..., Any], name: str, encode: Callable[[Any], Any], n
     """
     own = registry.family_of(op.__module__) is not None and not registry.is_registered(op)
     tensors, others = split_arguments(op, node.args, node.kwargs)
-    label = _class_name(op.__name__) if own else op.__name__
+    label = class_name(op.__name__) if own else op.__name__
     return {
         "module": _module(op) if own else op.__module__,
         "class_name": label,
