@@ -1,0 +1,18 @@
+"""The demo trains a real model."""
+
+import re
+
+from lamina.cli.main import main
+from lamina.models.weights import load_weights
+
+
+def test_demo_trains_to_the_promised_accuracy(tmp_path, capsys):
+    assert main(["demo", "--folder", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    accuracy = float(re.search(r"Accuracy on held-out digits: ([\d.]+)%", out)[1])
+    assert accuracy >= 97
+    assert (tmp_path / "learning_curve.png").stat().st_size > 5000
+    from lamina.cli.demo import build_model
+
+    model = build_model()
+    assert load_weights(model, tmp_path / "digits") == []

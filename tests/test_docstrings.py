@@ -1,0 +1,52 @@
+"""Every example in a docstring runs, and every public name has a docstring."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import numpy
+import pytest
+
+import lamina
+import lamina.datasets
+
+
+def names():
+    found = ["lamina"]
+    for package in (lamina, lamina.datasets):
+        found += [m.name for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+    return sorted({n for n in found if n != "lamina.cli.main"})
+
+
+@pytest.mark.parametrize("name", names())
+def test_examples_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    failures = []
+    common = {"np": numpy, "Dataset": lamina.datasets.Dataset}
+    for test in finder.find(module, name, extraglobs=common):
+        runner = doctest.DocTestRunner(optionflags=flags)
+        output: list[str] = []
+        runner.run(test, out=output.append)
+        if runner.failures:
+            failures.append("".join(output))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.mark.parametrize("name", [n for n in names() if not any(p.startswith("_") for p in n.split("."))])
+def test_public_names_are_described(name):
+    module = importlib.import_module(name)
+    bare = [
+        attribute
+        for attribute, value in vars(module).items()
+        if not attribute.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == name
+        and not (value.__doc__ or "").strip()
+    ]
+    assert not bare and (module.__doc__ or "").strip()
