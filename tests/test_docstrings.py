@@ -25,6 +25,8 @@ def names():
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
+    for public in getattr(module, "__all__", []):  # names that are loaded when first used
+        getattr(module, public)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     finder = doctest.DocTestFinder(exclude_empty=True)
     failures = []
