@@ -25,7 +25,7 @@ from lamina.datasets.nodes.optioning import WithOptions, merged_options
 from lamina.datasets.nodes.order import Repeat, Shard, Shuffle, Skip, Take
 from lamina.datasets.nodes.prefetching import Prefetch
 from lamina.datasets.options import Options, cpu_count
-from lamina.datasets.spec import AUTOTUNE, INFINITE, UNKNOWN, check_signature
+from lamina.datasets.spec import AUTOTUNE, INFINITE, UNKNOWN, check_signature, most_general
 from lamina.datasets.storage import check_compression, write_all
 
 
@@ -621,7 +621,7 @@ class _MergedSpec:
         for element in elements:
             spec = spec_of(element)
             if spec != self._spec:
-                self._spec = spec if self._spec is None else summary.most_general(self._spec, spec)
+                self._spec = spec if self._spec is None else most_general(self._spec, spec)
             yield element
 
     def result(self) -> Any:

@@ -6,6 +6,7 @@ random numbers never depend on the number of workers. A unit is one element, or 
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import weakref
@@ -31,10 +32,13 @@ WORTH_A_THREAD = 3e-4  # seconds a unit; handing a unit to another thread and ba
 class Task:
     """A unit of work and, when `wait` returns, what came of it."""
 
-    __slots__ = ("fn", "args", "key", "result", "error", "_done")
+    __slots__ = ("fn", "args", "key", "result", "error", "_done", "_finished")
 
-    def __init__(self, key: int, fn: Callable[..., Any], args: tuple) -> None:
+    def __init__(
+        self, key: int, fn: Callable[..., Any], args: tuple, finished: queue.SimpleQueue[Task] | None = None
+    ) -> None:
         self.key, self.fn, self.args = key, fn, args
+        self._finished = finished
         self.result: Any = None
         self.error: BaseException | None = None
         self._done = allocate_lock()
@@ -47,6 +51,8 @@ class Task:
         except BaseException as e:
             self.error = e
         self._done.release()
+        if self._finished is not None:
+            self._finished.put(self)
 
     def wait(self) -> None:
         """Block until the work is done; a signal such as Ctrl-C comes through."""
@@ -55,20 +61,18 @@ class Task:
 
 
 class ThreadPool:
-    """Daemon threads that run tasks. Dropping or stopping it discards what has not begun."""
+    """Daemon threads that run tasks. Stopping it discards what has not begun."""
 
-    def __init__(self, workers: int, finished: queue.SimpleQueue | None = None) -> None:
+    def __init__(self, workers: int) -> None:
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self.finished = finished
         self.workers = 0
         self.grow(workers)
 
     def grow(self, workers: int) -> None:
         """Have at least so many threads."""
         while self.workers < workers:
-            args = (self._tasks, self._stopped, self.finished)
-            threading.Thread(target=_work, args=args, daemon=True, name="lamina-worker").start()
+            threading.Thread(target=_work, args=(self._tasks, self._stopped), daemon=True, name="lamina-worker").start()
             self.workers += 1
 
     def submit(self, task: Task) -> None:
@@ -82,14 +86,12 @@ class ThreadPool:
             self._tasks.put(None)
 
 
-def _work(tasks: queue.SimpleQueue, stopped: threading.Event, finished: queue.SimpleQueue | None) -> None:
+def _work(tasks: queue.SimpleQueue[Task | None], stopped: threading.Event) -> None:
     while not stopped.is_set():
         task = tasks.get()
         if task is None or stopped.is_set():
             return
         task.run()
-        if finished is not None:
-            finished.put(task)
         del task
 
 
@@ -150,16 +152,14 @@ class ParallelIterator(ElementIterator):
         self._finished: queue.SimpleQueue[Task] | None = None if deterministic else queue.SimpleQueue()
         self._pool: Any = None
         self._processes = processes
-        self._make_pool = (
-            (lambda: processes.acquire(context, limit, self._finished)) if processes else self._make_threads
-        )
+        self._make_pool = functools.partial(processes.acquire, context, limit) if processes else self._make_threads
         self._pending: deque[Task] = deque()
         self._done: set[int] = set()  # units handed out before an older one, when the order is free
         self._next_key = 0
         self._over = False
 
     def _make_threads(self) -> ThreadPool:
-        pool = ThreadPool(self._workers, self._finished)
+        pool = ThreadPool(self._workers)
         weakref.finalize(self, pool.stop)
         return pool
 
@@ -195,12 +195,12 @@ class ParallelIterator(ElementIterator):
 
     def _begin(self) -> Task:
         try:
-            return Task(*self._next_unit())
+            return Task(*self._next_unit(), self._finished)
         except StopIteration:
             self._over = True
             raise
         except Exception as e:  # the source failed: the error takes the place of the unit
-            return Task(self._next_key - 1, _raise, (e,))
+            return Task(self._next_key - 1, _raise, (e,), self._finished)
 
     def _fill(self) -> None:
         window = max(1, self._workers * WINDOW)
@@ -237,8 +237,8 @@ class ParallelIterator(ElementIterator):
             self._pool = None
 
 
-def _raise(error: Exception) -> None:
-    raise error
+def _raise(*args: Any) -> None:
+    raise args[-1]
 
 
 class Trail:

@@ -26,6 +26,7 @@ from lamina.datasets.nodes.base import (
 from lamina.datasets.nodes.encoding import decode_element, encode_element
 from lamina.datasets.nodes.probing import probe
 from lamina.datasets.plan import Base, RandomAccess
+from lamina.datasets.processes import ProcessMap
 from lamina.datasets.spec import UNKNOWN, TensorSpec, batched, unbatched
 from lamina.datasets.workers import ParallelMapIterator
 
@@ -50,6 +51,7 @@ class Map(Node):
         super().__init__(child, name=name)
         self.fn, self.calls, self.deterministic = fn, calls, deterministic
         self.signature = signature
+        self.parked: list[Any] = []  # worker processes that wait for the next pass
         self.batches = child.batches
         self.vectorized = vectorized and not child.batches
         self.row_wise = vectorized and child.batches
@@ -98,7 +100,13 @@ class Map(Node):
 
     def processes(self, context: Context, base: Base | None = None) -> Any:
         """The worker processes for this map, where the options ask for them."""
-        return None
+        if context.options.workers != "process" or self.calls is None or self.vectorized:
+            return None
+        nodes: list[Any] = [] if base is not None else [self]
+        while isinstance(base, MapBase):
+            nodes.insert(0, base.node)
+            base = base.inner
+        return ProcessMap(self, base, nodes)
 
     def _random_access(self, context: Context) -> RandomAccess | None:
         access = self.children[0].random_access(context)
