@@ -227,7 +227,7 @@ def _position(column: str | int, names: list[str]) -> int:
 
 def _rows(file: str, format: CsvFormat, compression: str, encoding: str) -> Iterator[list[str]]:
     with open_stream(file, compression) as stream:
-        yield from filter(None, format.rows(line.decode(encoding) for line in stream))
+        yield from format.rows(line.decode(encoding) for line in stream)
 
 
 def _read_names(files: list[str], format: CsvFormat, compression: str, encoding: str) -> list[str]:
@@ -260,6 +260,7 @@ def infer_defaults(
     places = range(count) if select is None else select
     found: list[int | None] = [None] * len(places)
     for row in rows:
+        row = row or [""]
         if len(row) != count:
             raise ValueError(f"make_csv_dataset: expected {count} fields in each row, got {len(row)}: {row[:6]}.")
         for i, place in enumerate(places):

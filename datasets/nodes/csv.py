@@ -102,6 +102,11 @@ class _CsvReader(FileReader):
             start = self._offset
             try:
                 fields = next(self._rows)
+            except StopIteration:
+                if self._skip_header:
+                    self._skip_header = False
+                    raise DataLossError(f"{self._node.label}: '{self._path}' is empty, it has no header.") from None
+                raise
             except DAMAGE as error:
                 self._end()
                 raise damaged(self._path, start, error) from error
@@ -111,13 +116,11 @@ class _CsvReader(FileReader):
                 self._row += 1
                 cure = "; raise the limit with csv.field_size_limit(n)" if "limit" in str(error) else ""
                 raise self._error(start, f"{error}{cure}") from error
-            if not fields:  # an empty line
-                continue
             if self._skip_header:
                 self._skip_header = False
                 continue
             self._row += 1
-            return self._convert(fields, start)
+            return self._convert(fields or [""], start)  # an empty line is one empty field
 
     def _convert(self, fields: list[str], start: int) -> tuple:
         node = self._node

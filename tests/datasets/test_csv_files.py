@@ -38,7 +38,7 @@ def errors_of(dataset):
 
 
 def test_rows_with_every_kind_of_field(tmp_path):
-    text = 'i,f,s\n1,0.5,plain\n-2,1e3,"a, ""b"""\n\n3,inf,"two\nlines"\r\n4,-inf,ü'
+    text = 'i,f,s\n1,0.5,plain\n-2,1e3,"a, ""b"""\n3,inf,"two\nlines"\r\n4,-inf,ü'
     path = write(tmp_path / "x.csv", text)
     rows = resume_everywhere(CsvDataset([path, path], ["int64", "float32", "string"], header=True))
     assert len(rows) == 8
@@ -53,6 +53,20 @@ def test_defaults_stand_for_missing_values(tmp_path):
     dataset = CsvDataset(path, [np.array([-9]), 0.25, "none"], na_value="NA")
     assert list(dataset) == [(1, 0.25, b"none"), (-9, 2.5, b"none")]
     assert [s.dtype for s in dataset.element_spec] == [np.int64, np.float32, object]
+
+
+def test_an_empty_line_is_one_empty_field(tmp_path):
+    path = write(tmp_path / "x.csv", "1\n\n3\n")
+    assert list(CsvDataset(path, [9])) == [(1,), (9,), (3,)]
+    path = write(tmp_path / "y.csv", "1,2\n\n3,4\n")
+    assert "expected 2 fields, got 1" in errors_of(CsvDataset(path, [9, 9]))[0]
+
+
+def test_a_file_without_its_header_is_refused(tmp_path):
+    paths = [write(tmp_path / "empty.csv", ""), write(tmp_path / "x.csv", "a\n1\n")]
+    dataset = CsvDataset(paths, ["int32"], header=True)
+    assert "empty.csv' is empty, it has no header" in errors_of(dataset)[0]
+    assert list(dataset.ignore_errors()) == [(1,)]
 
 
 def test_columns_are_selected_or_left_out(tmp_path):
