@@ -67,7 +67,7 @@ def fit_image(
         top, left = (height - rows) // 2, (width - columns) // 2
         image = image[top : top + max(rows, 1), left : left + max(columns, 1)]
     elif pad:
-        rows, columns = max(height, width * size[0] // size[1]), max(width, height * size[1] // size[0])
-        top, left = (rows - height) // 2, (columns - width) // 2
-        image = np.pad(image, ((top, rows - height - top), (left, columns - width - left), (0, 0)))
+        # As in Keras the image stays in the middle: an odd row or column too many is not added.
+        border = max(0, width * size[0] // size[1] - height) // 2, max(0, height * size[1] // size[0] - width) // 2
+        image = np.pad(image, ((border[0],) * 2, (border[1],) * 2, (0, 0)))
     return resize(image, size, interpolation)
