@@ -195,8 +195,9 @@ def _batches(owner: Any, data: Any) -> Iterator[np.ndarray]:
     if isinstance(data, (list, tuple)) and data and np.isscalar(data[0]):
         yield np.asarray(data)
         return
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, dict)):
-        data = (data[i] for i in range(len(data)))
+    by_number = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if by_number and not isinstance(data, (list, tuple, dict, str, bytes)):
+        data = map(data.__getitem__, range(len(data)))
     if not hasattr(data, "__iter__") or isinstance(data, (str, bytes, dict)):
         raise TypeError(
             f"{owner_label(owner)}: adapt expects an array, or an iterable of batches such as a Dataset, got "
