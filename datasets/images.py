@@ -67,7 +67,10 @@ def fit_image(
         top, left = (height - rows) // 2, (width - columns) // 2
         image = image[top : top + max(rows, 1), left : left + max(columns, 1)]
     elif pad:
-        # As in Keras the image stays in the middle: an odd row or column too many is not added.
-        border = max(0, width * size[0] // size[1] - height) // 2, max(0, height * size[1] // size[0] - width) // 2
-        image = np.pad(image, ((border[0],) * 2, (border[1],) * 2, (0, 0)))
+        ratio = max(height / size[0], width / size[1])
+        rows, columns = max(1, int(height / ratio)), max(1, int(width / ratio))
+        top, left = int((size[0] - height / ratio) / 2), int((size[1] - width / ratio) / 2)
+        whole = np.zeros((*size, image.shape[2]), np.float32)
+        whole[top : top + rows, left : left + columns] = resize(image, (rows, columns), interpolation)
+        return whole
     return resize(image, size, interpolation)

@@ -60,6 +60,8 @@ def test_cropping_and_padding_keep_the_shape_of_things():
     padded = fit_image(image, (4, 4), pad=True)[..., 0]
     np.testing.assert_array_equal(padded[1:3], image[..., 0])
     assert not padded[0].any() and not padded[3].any()
+    narrow = fit_image(np.ones((21, 29, 1)), (16, 12), pad=True)[..., 0]
+    assert narrow.any(1).tolist() == [False] * 3 + [True] * 8 + [False] * 5
 
 
 @pytest.mark.parametrize("width, dtype", [(1, "u1"), (2, "<i2"), (4, "<i4")])
