@@ -166,11 +166,15 @@ class BatchNormalization(Layer):
         statistic.assign(statistic.value * momentum + value * (1 - momentum))
 
     def _moments(self, x: jax.Array, mask: Any) -> tuple[jax.Array, jax.Array]:
-        """Mean and variance of each channel, in one pass over the input."""
+        """Mean and variance of each channel."""
         axes = tuple(a for a in range(x.ndim) if a != self.axis % x.ndim)
         if mask is None:
+            # One pass over the input. Taken from the moving mean, the squares do not drown the variance in rounding.
+            shape = [-1 if a == self.axis % x.ndim else 1 for a in range(x.ndim)]
+            origin = self.moving_mean.value.astype(x.dtype)
+            x = x - origin.reshape(shape)
             mean = jnp.mean(x, axes)
-            return mean, jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
+            return mean + origin, jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
         if mask.ndim != x.ndim - 1:
             raise ShapeError(
                 f"{owner_label(self)}: mask must have one axis less than the input of shape {x.shape}, got "

@@ -127,6 +127,14 @@ def test_batch_normalization_in_training_and_inference():
     close(layer.moving_mean.value, moving[2])
 
 
+def test_batch_normalization_of_a_large_mean_keeps_the_variance():
+    x = floats(64, 2) + 3000
+    layer = layers.BatchNormalization(momentum=0.0)
+    layer(x, training=True)
+    layer(x, training=True)
+    close(layer.moving_variance.value, x.astype("float64").var(0), 1e-3)
+
+
 def test_batch_normalization_ignores_masked_steps():
     x = floats(4, 6, 3)
     mask = RNG.random((4, 6)) > 0.4
