@@ -10,7 +10,6 @@ from typing import Any
 
 from lamina.core import registry
 from lamina.core.errors import did_you_mean, listing
-from lamina.ops.op import OPS
 from lamina.ops.symbol import symbols_in
 
 # Parameters that are tensors even where a call gives a plain number for them.
@@ -52,12 +51,21 @@ _CORE = frozenset(
 )
 _FOLDERS = {
     "activation": "nn",
+    "activations": "nn",
     "conv": "nn",
+    "ctc": "nn",
+    "filters": "image",
     "image": "image",
     "linalg": "linalg",
     "nn": "nn",
+    "patches": "image",
     "pool": "nn",
+    "segment": "math",
+    "warp": "image",
 }
+_ELSEWHERE = {"fold": "nn", "moments": "nn", "polar": "nn", "rearrange": "einops", "slogdet": "numpy", "unfold": "nn"}
+# Functions of lamina that Keras has no class for; they go under lamina's own names.
+_OWN = frozenset("categorical dropout exponential gru linear lstm mish shuffle simple_rnn".split())
 
 
 def _plain(name: str) -> str:
@@ -74,18 +82,20 @@ def class_name(name: str) -> str:
     return _CLASS_NAMES.get(name) or "".join(part[:1].upper() + part[1:] for part in name.split("_"))
 
 
-def _module(op: Callable[..., Any]) -> str:
-    """The module in which Keras defines the class of an op."""
-    name = op.__name__
+def _label(op: Callable[..., Any], others: dict[str, Any]) -> tuple[str, str]:
+    """The module and name of the class that Keras has for an op, called with these arguments beside the tensors."""
+    name, folder = op.__name__, op.__module__.rpartition(".")[2]
+    if name in _OWN:
+        return op.__module__, name
+    if name == "relu" and others:
+        return "keras.src.activations.activations", "ReLU"
     if name in _MATH:
-        return "keras.src.ops.math"
-    if name in _CORE:
-        return "keras.src.ops.core"
-    if name in ("polar", "moments"):
-        return "keras.src.ops.nn"
-    if name == "rearrange":
-        return "keras.src.ops.einops"
-    return f"keras.src.ops.{_FOLDERS.get(op.__module__.rpartition('.')[2], 'numpy')}"
+        folder = "math"
+    elif name in _CORE:
+        folder = "core"
+    else:
+        folder = _ELSEWHERE.get(name) or _FOLDERS.get(folder, "numpy")
+    return f"keras.src.ops.{folder}", class_name(name)
 
 
 def split_arguments(op: Callable[..., Any], args: tuple, kwargs: dict) -> tuple[list[Any], dict[str, Any]]:
@@ -117,9 +127,9 @@ def op_config(op: Callable[..., Any], name: str, encode: Callable[[Any], Any], n
     """
     own = registry.family_of(op.__module__) is not None and not registry.is_registered(op)
     tensors, others = split_arguments(op, node.args, node.kwargs)
-    label = class_name(op.__name__) if own else op.__name__
+    module, label = _label(op, others) if own else (op.__module__, op.__name__)
     return {
-        "module": _module(op) if own else op.__module__,
+        "module": module,
         "class_name": label,
         "config": {"name": name, **encode(others)},
         "registered_name": label if own else registry.registered_name(op),
@@ -128,9 +138,12 @@ def op_config(op: Callable[..., Any], name: str, encode: Callable[[Any], Any], n
     }
 
 
+_OP_MODULES = ("keras.src.ops", "keras.src.activations", "lamina.ops", "lamina.activations", "lamina.random")
+
+
 def is_op_config(config: dict[str, Any]) -> bool:
     """Whether an entry of a config describes the call of an op, rather than a layer."""
-    if str(config.get("module")).startswith("keras.src.ops"):
+    if str(config.get("module")).startswith(_OP_MODULES):
         return True
     found = registry.get_registered_object(config.get("registered_name") or config["class_name"])
     return registry.is_function(found)
@@ -145,11 +158,14 @@ def op_from_config(config: dict[str, Any]) -> Callable[..., Any]:
     registered = registry.get_registered_object(config.get("registered_name") or config["class_name"])
     if registered is not None:
         return registered
+    module = str(config["module"])
+    known = next((f for f in ("activations", "random") if f in module), "ops")
     wanted = _plain(config["class_name"])
-    for name, op in OPS.items():
+    for name, op in registry.BUILTIN[known].items():
         if wanted in (_plain(name), _plain(_CLASS_NAMES.get(name, name))):
             return op
-    raise ValueError(f"No op is named {config['class_name']!r}.{did_you_mean(config['class_name'], OPS)}")
+    hint = did_you_mean(config["class_name"], registry.BUILTIN[known])
+    raise ValueError(f"No op is named {config['class_name']!r}.{hint}")
 
 
 def call_op(op: Callable[..., Any], tensors: list[Any], kwargs: dict[str, Any], others: dict[str, Any]) -> Any:

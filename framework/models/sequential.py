@@ -98,8 +98,10 @@ class Sequential(Model):
 
     def build(self, input_shape: Any = None) -> None:
         """Builds all layers for inputs of a shape, batch axis first."""
-        if input_shape is None or self._input is not None:
+        if self._input is not None:
             return
+        if input_shape is None:
+            raise ValueError(f"{owner_label(self)}: build needs input_shape=(batch, ...), or an Input as first layer.")
         if not self._stack:
             raise ValueError(f"{owner_label(self)}: has no layers to build. Add some first.")
         shape = tuple(input_shape)
