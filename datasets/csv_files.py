@@ -16,7 +16,7 @@ from lamina.datasets.elements import as_array
 from lamina.datasets.file_datasets import files_node, read_files, shuffle_and_repeat
 from lamina.datasets.files import as_path, check_compression, match_files, open_stream
 from lamina.datasets.nodes.csv import DTYPES, Column, CsvFormat, CsvRows
-from lamina.datasets.spec import AUTOTUNE, STRING, as_dtype, dtype_name
+from lamina.datasets.spec import AUTOTUNE, STRING, TensorSpec, as_dtype, dtype_name
 
 
 class CsvDataset(Dataset):
@@ -196,12 +196,14 @@ def make_csv_dataset(
         )
     columns = [as_column(default, i) for i, default in enumerate(column_defaults)]
     read = functools.partial(_read_csv, columns, select, format, compression)
-    dataset = read_files(files, read, shuffle, shuffle_seed, num_parallel_reads, sloppy)
+    signature = tuple(TensorSpec((), column.dtype) for column in columns)
+    dataset = read_files(files, read, signature, shuffle, shuffle_seed, num_parallel_reads, sloppy)
     if ignore_errors:
         dataset = dataset.ignore_errors()
     dataset = shuffle_and_repeat(dataset, shuffle, shuffle_buffer_size, shuffle_seed, num_epochs)
     dataset = dataset.batch(batch_size, drop_remainder=num_epochs is None)
-    dataset = dataset.map(functools.partial(_name_columns, names, label_name))
+    named = functools.partial(_name_columns, names, label_name)
+    dataset = dataset.map(named, output_signature=named(*dataset.element_spec))
     return dataset.prefetch(AUTOTUNE if prefetch_buffer_size is None else prefetch_buffer_size)
 
 
@@ -209,7 +211,7 @@ def _read_csv(columns: list[Column], select: Any, format: CsvFormat, compression
     return Dataset(CsvRows([as_path(name, "make_csv_dataset")], columns, select, format, compression))
 
 
-def _name_columns(names: list[str], label_name: str | None, *columns: np.ndarray) -> Any:
+def _name_columns(names: list[str], label_name: str | None, *columns: Any) -> Any:
     features = dict(zip(names, columns, strict=True))
     return features if label_name is None else (features, features.pop(label_name))
 

@@ -17,7 +17,7 @@ from lamina.datasets.audio import decode_wav, resample
 from lamina.datasets.dataset import Dataset
 from lamina.datasets.images import CHANNELS, decode_image, fit_image, pillow
 from lamina.datasets.resize import INTERPOLATIONS
-from lamina.datasets.spec import AUTOTUNE, STRING
+from lamina.datasets.spec import AUTOTUNE, STRING, TensorSpec
 
 IMAGE_FORMATS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
 LABEL_MODES = ("int", "categorical", "binary", None)
@@ -83,17 +83,21 @@ def image_dataset_from_directory(
     check_choice(owner, "data_format", layout, ("channels_last", "channels_first"))
     if crop_to_aspect_ratio and pad_to_aspect_ratio:
         raise ValueError(f"{owner}: crop_to_aspect_ratio and pad_to_aspect_ratio exclude each other.")
+    size = check_ints(owner, "image_size", tuple(image_size), 2, 1)
+    channels = CHANNELS[color_mode]
+    shape = (*size, channels) if layout == "channels_last" else (channels, *size)
     read = functools.partial(
         _read_image,
         color_mode=color_mode,
-        size=check_ints(owner, "image_size", tuple(image_size), 2, 1),
+        size=size,
         interpolation=interpolation,
         crop=crop_to_aspect_ratio,
         pad=pad_to_aspect_ratio,
         channels_first=layout == "channels_first",
     )
     index = _Index(owner, directory, labels, label_mode, class_names, IMAGE_FORMATS, follow_links)
-    return _datasets(index, read, batch_size, shuffle, seed, validation_split, subset, verbose)
+    make = functools.partial(_dataset, index, read, TensorSpec(shape, np.float32), batch_size, shuffle, seed)
+    return _datasets(index, make, shuffle, seed, validation_split, subset, verbose)
 
 
 def audio_dataset_from_directory(
@@ -149,8 +153,9 @@ def audio_dataset_from_directory(
         check_int(owner, "output_sequence_length", output_sequence_length, 1)
     read = functools.partial(_read_sound, rate=sampling_rate, length=output_sequence_length)
     index = _Index(owner, directory, labels, label_mode, class_names, (".wav",), follow_links)
-    varying = output_sequence_length is None
-    return _datasets(index, read, batch_size, shuffle, seed, validation_split, subset, verbose, varying)
+    spec = TensorSpec((output_sequence_length, None), np.float32)
+    make = functools.partial(_dataset, index, read, spec, batch_size, shuffle, seed)
+    return _datasets(index, make, shuffle, seed, validation_split, subset, verbose)
 
 
 def text_dataset_from_directory(
@@ -196,7 +201,8 @@ def text_dataset_from_directory(
         check_int(owner, "max_length", max_length, 1)
     read = functools.partial(_read_text, length=max_length)
     index = _Index(owner, directory, labels, label_mode, class_names, (".txt",), follow_links)
-    return _datasets(index, read, batch_size, shuffle, seed, validation_split, subset, verbose)
+    make = functools.partial(_dataset, index, read, TensorSpec((), STRING), batch_size, shuffle, seed)
+    return _datasets(index, make, shuffle, seed, validation_split, subset, verbose)
 
 
 def _read_image(
@@ -309,14 +315,12 @@ def _walk(folder: str, formats: tuple[str, ...], follow_links: bool) -> list[str
 
 def _datasets(
     index: _Index,
-    read: Callable[[str], Any],
-    batch_size: int | None,
+    make: Callable[[_Files], Dataset],
     shuffle: bool,
     seed: int | None,
     validation_split: float | None,
     subset: str | None,
     verbose: bool,
-    varying: bool = False,
 ) -> Any:
     owner, files = index.owner, index.files
     if validation_split is not None and not 0 < validation_split < 1:
@@ -332,7 +336,6 @@ def _datasets(
     if shuffle and seed is not None:
         order = np.random.RandomState(seed).permutation(len(files.paths))
         files = _Files([files.paths[i] for i in order], None if files.labels is None else files.labels[order])
-    make = functools.partial(_dataset, index, read, batch_size, shuffle, seed, varying)
     if subset is None:
         return make(files)
     cut = len(files.paths) - int(len(files.paths) * validation_split)  # type: ignore[operator]
@@ -352,10 +355,10 @@ def _datasets(
 def _dataset(
     index: _Index,
     read: Callable[[str], Any],
+    spec: TensorSpec,
     batch_size: int | None,
     shuffle: bool,
     seed: int | None,
-    varying: bool,
     files: _Files,
 ) -> Dataset:
     paths = np.array([os.fsencode(path) for path in files.paths], STRING)
@@ -363,8 +366,10 @@ def _dataset(
     dataset = Dataset.from_tensor_slices(paths if labels is None else (paths, labels))
     if shuffle:
         dataset = dataset.shuffle(None, seed=seed)
-    dataset = dataset.map(functools.partial(_load, read), num_parallel_calls=AUTOTUNE)
+    signature = spec if labels is None else (spec, TensorSpec(labels.shape[1:], labels.dtype))
+    dataset = dataset.map(functools.partial(_load, read), num_parallel_calls=AUTOTUNE, output_signature=signature)
     if batch_size is not None:
+        varying = spec.shape is None or None in spec.shape[:1]  # sounds of different lengths
         dataset = dataset.padded_batch(batch_size) if varying else dataset.batch(batch_size)
     dataset = dataset.prefetch(AUTOTUNE)
     dataset.class_names = index.class_names

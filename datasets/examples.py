@@ -12,7 +12,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from lamina.core.errors import describe, listing
-from lamina.datasets.spec import STRING, as_dtype, as_shape, dtype_name
+from lamina.datasets.spec import STRING, TensorSpec, as_dtype, as_shape, dtype_name
 from lamina.wire.errors import DataLossError
 from lamina.wire.example import (
     BytesList,
@@ -191,6 +191,16 @@ def parse_single_sequence_example(
             feature = FixedLenFeature(feature.shape, feature.dtype)
         sequences[key] = _Reader(owner, key, feature).batch(steps)
     return context, sequences
+
+
+def features_spec(features: FeatureSpecs, batch_size: int | None) -> dict[str, TensorSpec]:
+    """The element_spec of what `parse_example` gives for `features` and a batch of `batch_size` (None: any)."""
+    specs = {}
+    for key, feature in features.items():
+        varying = () if isinstance(feature, FixedLenFeature) else (None,)
+        shape = as_shape(getattr(feature, "shape", ())) or ()
+        specs[key] = TensorSpec((batch_size, *varying, *shape), feature.dtype)
+    return specs
 
 
 def _decode(owner: str, record: Any, which: Any, message: Any) -> Any:

@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 from lamina.core.checks import check_choice, check_int
 from lamina.core.errors import describe
 from lamina.datasets.dataset import Dataset
-from lamina.datasets.examples import parse_example
+from lamina.datasets.examples import features_spec, parse_example
 from lamina.datasets.files import as_path, as_paths, check_compression, match_files, open_file
 from lamina.datasets.nodes.base import Node
 from lamina.datasets.nodes.readers import FixedLengthRecords, TextLines, TFRecords
 from lamina.datasets.nodes.sql import SqlRows
-from lamina.datasets.spec import AUTOTUNE, as_dtype
+from lamina.datasets.spec import AUTOTUNE, STRING, TensorSpec, as_dtype
 from lamina.wire.tfrecord import encode_record
 
 
@@ -28,7 +28,13 @@ def files_node(owner: str, make: Any, filenames: Any, num_parallel_reads: int | 
     names = filenames if isinstance(filenames, Dataset) else Dataset.from_tensor_slices(files)
     cycle = None if num_parallel_reads == AUTOTUNE else check_int(owner, "num_parallel_reads", num_parallel_reads, 1)
     read = functools.partial(_read_one, owner, make)
-    return names.interleave(read, cycle_length=cycle, block_length=1, num_parallel_calls=num_parallel_reads)._node
+    return names.interleave(
+        read,
+        cycle_length=cycle,
+        block_length=1,
+        num_parallel_calls=num_parallel_reads,
+        output_signature=make([]).element_spec,
+    )._node
 
 
 def _read_one(owner: str, make: Any, name: Any) -> Dataset:
@@ -336,14 +342,15 @@ def make_batched_features_dataset(
             f"{owner}: label_key {label_key!r} is not among the features ({', '.join(map(repr, features))})."
         )
     read = functools.partial(_read_with, reader or TFRecordDataset, tuple(reader_args or ()))
-    files = read_files(
-        match_files(file_pattern, owner), read, shuffle, shuffle_seed, reader_num_threads, sloppy_ordering
-    )
+    names, record = match_files(file_pattern, owner), TensorSpec((), STRING)
+    files = read_files(names, read, record, shuffle, shuffle_seed, reader_num_threads, sloppy_ordering)
     dataset = shuffle_and_repeat(files, shuffle, shuffle_buffer_size, shuffle_seed, num_epochs)
-    dataset = dataset.batch(batch_size, drop_remainder=drop_final_batch or num_epochs is None)
+    full = drop_final_batch or num_epochs is None
+    dataset = dataset.batch(batch_size, drop_remainder=full)
     dataset = dataset.map(
         functools.partial(_parse_batch, features, label_key),
         num_parallel_calls=2 if parser_num_threads is None else parser_num_threads,
+        output_signature=_with_label(features_spec(features, batch_size if full else None), label_key),
     )
     return dataset.prefetch(AUTOTUNE if prefetch_buffer_size is None else prefetch_buffer_size)
 
@@ -353,21 +360,35 @@ def _read_with(reader: Any, arguments: tuple, name: Any) -> Dataset:
 
 
 def _parse_batch(features: Any, label_key: str | None, serialized: Any) -> Any:
-    parsed = parse_example(serialized, features)
-    return parsed if label_key is None else (parsed, parsed.pop(label_key))
+    return _with_label(parse_example(serialized, features), label_key)
+
+
+def _with_label(features: dict[str, Any], label_key: str | None) -> Any:
+    return features if label_key is None else (features, features.pop(label_key))
 
 
 def read_files(
-    names: Sequence[str], read: Any, shuffle: bool, seed: int | None, parallel: int | None, sloppy: bool
+    names: Sequence[str],
+    read: Any,
+    signature: Any,
+    shuffle: bool,
+    seed: int | None,
+    parallel: int | None,
+    sloppy: bool,
 ) -> Dataset:
     """The datasets that `read` makes of files, `parallel` of them in turn, the files shuffled if asked."""
     files = Dataset.from_tensor_slices(list(names))
     if shuffle:
         files = files.shuffle(len(names), seed=seed)
     if parallel is None:
-        return files.interleave(read, cycle_length=1)
-    cycle = None if parallel == AUTOTUNE else parallel
-    return files.interleave(read, cycle_length=cycle, num_parallel_calls=parallel, deterministic=not sloppy)
+        return files.interleave(read, cycle_length=1, output_signature=signature)
+    return files.interleave(
+        read,
+        cycle_length=None if parallel == AUTOTUNE else parallel,
+        num_parallel_calls=parallel,
+        deterministic=not sloppy,
+        output_signature=signature,
+    )
 
 
 def shuffle_and_repeat(

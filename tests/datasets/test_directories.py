@@ -121,6 +121,13 @@ def test_colours_layout_and_fitting(pictures):
     assert (cropped[-1, ..., 0] == 23).all()
 
 
+def test_the_spec_is_known_without_reading(pictures):
+    for path in pictures.rglob("*.png"):
+        path.write_bytes(b"damaged")
+    dataset = make(pictures, color_mode="grayscale", label_mode="categorical")
+    assert [tuple(s.shape) for s in dataset.element_spec] == [(None, 2, 2, 1), (None, 3)]
+
+
 def test_unreadable_images_are_named_or_skipped(pictures):
     (pictures / "bee" / "1.png").write_bytes(b"damaged")
     with pytest.raises(DataLossError, match="bee/1.png' is no readable image"):
