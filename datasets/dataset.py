@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from lamina.core.checks import check_int, check_type
-from lamina.core.errors import describe
 from lamina.datasets import sources, summary
+from lamina.datasets.arguments import as_scalar, check_calls, check_function, first_elements, result_node
 from lamina.datasets.buckets import Buckets
 from lamina.datasets.clock import Clock
-from lamina.datasets.elements import as_element, as_result, spec_of
+from lamina.datasets.elements import as_element, as_result
 from lamina.datasets.iterator import DatasetIterator
-from lamina.datasets.nodes.base import Node, as_args, as_node, call_user
+from lamina.datasets.nodes.base import Node, as_node, call_user
 from lamina.datasets.nodes.batching import Batch, PaddedBatch, Rebatch, Unbatch
-from lamina.datasets.nodes.caching import Cache, FileCache, StoredNode, as_shard
-from lamina.datasets.nodes.flattening import Concatenate, Interleave, ListNode, Window
+from lamina.datasets.nodes.caching import Cache, FileCache
+from lamina.datasets.nodes.filtering import Filter, IgnoreErrors, TakeWhile, Unique
+from lamina.datasets.nodes.flattening import Concatenate, Interleave
 from lamina.datasets.nodes.grouping import GroupByWindow, RejectionResample
-from lamina.datasets.nodes.mapping import Enumerate, Filter, IgnoreErrors, Map, Scan, TakeWhile, Unique, same_state
+from lamina.datasets.nodes.mapping import Enumerate, Map, Scan, same_state
 from lamina.datasets.nodes.optioning import WithOptions, merged_options
 from lamina.datasets.nodes.order import Repeat, Shard, Shuffle, Skip, Take
 from lamina.datasets.nodes.prefetching import Prefetch
+from lamina.datasets.nodes.windows import ListNode, Window
 from lamina.datasets.options import Options, cpu_count
-from lamina.datasets.spec import AUTOTUNE, INFINITE, UNKNOWN, check_signature, most_general
-from lamina.datasets.storage import check_compression, write_all
+from lamina.datasets.showing import show_elements
+from lamina.datasets.spec import AUTOTUNE, INFINITE, UNKNOWN, DatasetSpec, check_signature
+from lamina.datasets.storage import MergedSpec, check_compression, write_all
 
 
 def _source(build: Callable[..., Node]) -> Any:
@@ -51,6 +52,8 @@ class Dataset:
     Methods take `name`, a name for error messages and `summary()`.
 
     Example:
+        >>> import numpy as np
+        >>> from lamina.datasets import Dataset
         >>> dataset = Dataset.from_tensor_slices({"x": np.arange(6.0), "y": np.arange(6)})
         >>> dataset = dataset.shuffle(None, seed=1).batch(4)
         >>> [len(batch["x"]) for batch in dataset]
@@ -103,11 +106,7 @@ class Dataset:
         return True
 
     def __repr__(self) -> str:
-        try:
-            spec = self._node.static_spec()
-        except Exception:
-            spec = "known once a function was run"
-        return f"<Dataset {self._node.label}, element_spec={spec}>"
+        return f"<Dataset {self._node.label}, element_spec={summary.static_text(self._node)}>"
 
     def options(self) -> Options:
         """The options that hold for this pipeline."""
@@ -129,9 +128,7 @@ class Dataset:
         self._clock = Clock()
         return DatasetIterator(self._node, self._clock)
 
-    def as_numpy_iterator(self) -> DatasetIterator:
-        """An iterator over the elements; they are numpy anyway."""
-        return iter(self)  # type: ignore[return-value]
+    as_numpy_iterator = __iter__
 
     def get_single_element(self, name: str | None = None) -> Any:
         """The one element of a dataset of one.
@@ -140,7 +137,7 @@ class Dataset:
             ValueError: there are none, or more.
         """
         with DatasetIterator(self._node) as iterator:
-            found = [e for _, e in zip_short(iterator, 2)]
+            found = list(first_elements(iterator, 2))
         if len(found) != 1:
             raise ValueError(
                 f"get_single_element: expected exactly one element, got {'none' if not found else 'more'}."
@@ -151,6 +148,7 @@ class Dataset:
         """`state = reduce_func(state, element)` over all elements; the last state.
 
         Example:
+            >>> import numpy as np
             >>> Dataset.range(4).reduce(np.int64(0), lambda s, x: s + x)
             np.int64(6)
         """
@@ -175,28 +173,31 @@ class Dataset:
             shard_func: A function from an element to the number of its shard.
             checkpoint_args: Accepted for compatibility; saving is all or nothing.
         """
-        path = path.decode() if isinstance(path, bytes) else str(path)
-        shard = None
-        if shard_func is not None:
-
-            def shard(element: Any) -> int:
-                return as_shard("save", call_user(shard_func, as_args(element), "save"))
-
-        specs = _MergedSpec(self._node)
-        write_all(
-            path, specs.watch(DatasetIterator(self._node)), specs.result, check_compression("save", compression), shard
-        )
+        specs = MergedSpec(self._node)
+        elements = specs.watch(DatasetIterator(self._node))
+        write_all(path, elements, specs.result, check_compression("save", compression), shard_func)
 
     @staticmethod
-    @functools.wraps(sources.load)
     def load(
         path: Any, element_spec: Any = None, compression: str | None = None, reader_func: Any = None, wait: bool = False
     ) -> Dataset:
-        node = sources.load(path, element_spec, compression, reader_func, wait)
+        """The elements that `save` wrote, readable at any index.
+
+        Args:
+            path: The folder.
+            element_spec: What the elements must be; what was saved if None.
+            compression: Accepted for compatibility: the folder says how it is compressed.
+            reader_func: A function from a dataset of datasets, one a shard, to the dataset to read.
+            wait: Accepted for compatibility: a folder appears only when it is complete.
+
+        Raises:
+            FileNotFoundError: there is no saved dataset.
+        """
+        node = sources.load(path, element_spec)
         if reader_func is None:
             return Dataset(node)
-        shards = [Dataset(StoredNode(node.path, element_spec=element_spec, shard=k)) for k in node.shard_numbers]  # type: ignore[attr-defined]
-        nested = Dataset(ListNode(shards, lambda: spec_of(shards[0])))
+        shards = [Dataset(sources.load(path, element_spec, k)) for k in node.shard_numbers]
+        nested = Dataset(ListNode(shards, lambda: DatasetSpec(node.element_spec)))
         return Dataset(as_node(reader_func(nested), "load", "the result of reader_func"))
 
     # Which elements, in which order
@@ -314,11 +315,8 @@ class Dataset:
             [np.int64(0), np.int64(1), np.int64(4)]
         """
         check_function("map", "map_func", map_func)
-        calls = check_calls("map", num_parallel_calls)
-        if synchronous and calls is not None:
-            calls = None
-        if use_unbounded_threadpool and not synchronous:
-            calls = 32
+        calls = 32 if use_unbounded_threadpool else check_calls("map", num_parallel_calls)
+        calls = None if synchronous else calls
         signature = None if output_signature is None else check_signature("map", output_signature)
         return Dataset(Map(self._node, map_func, calls, deterministic, vectorized, signature, name))
 
@@ -326,6 +324,7 @@ class Dataset:
         """`state, output = scan_func(state, element)`; the outputs.
 
         Example:
+            >>> import numpy as np
             >>> list(Dataset.range(4).scan(np.int64(0), lambda s, x: (s + x, s + x)))
             [np.int64(0), np.int64(1), np.int64(3), np.int64(6)]
         """
@@ -359,7 +358,9 @@ class Dataset:
         """
         check_function("flat_map", "map_func", map_func)
         return Dataset(
-            Interleave(self._node, map_func, _inner("flat_map"), signature=output_signature, name=name, op="flat_map")
+            Interleave(
+                self._node, map_func, result_node("flat_map"), signature=output_signature, name=name, op="flat_map"
+            )
         )
 
     def interleave(
@@ -388,7 +389,7 @@ class Dataset:
         cycle = max(2, cpu_count()) if cycle_length in (None, AUTOTUNE) else cycle_length
         calls = check_calls("interleave", num_parallel_calls)
         block = 1 if block_length is None else block_length
-        inner = _inner("interleave")
+        inner = result_node("interleave")
         return Dataset(
             Interleave(self._node, map_func, inner, cycle, block, calls, deterministic, output_signature, name)
         )
@@ -436,10 +437,9 @@ class Dataset:
         """
         check_function("group_by_window", "key_func", key_func)
         check_function("group_by_window", "reduce_func", reduce_func)
-        inner = _inner("group_by_window", "reduce_func")
-        return Dataset(
-            GroupByWindow(self._node, key_func, reduce_func, window_size, window_size_func, _window, inner, name)
-        )
+        inner = result_node("group_by_window", "reduce_func")
+        sizes = window_size, window_size_func
+        return Dataset(GroupByWindow(self._node, key_func, reduce_func, *sizes, _window, inner, name))
 
     def bucket_by_sequence_length(
         self,
@@ -459,25 +459,17 @@ class Dataset:
             element_length_func: A function from an element to its length.
             bucket_boundaries: Ascending lengths at which a new bucket begins.
             bucket_batch_sizes: The batch size of each bucket, one more than there are boundaries.
-            padded_shapes: As for `padded_batch`.
-            padding_values: As for `padded_batch`.
+            padded_shapes, padding_values: As for `padded_batch`.
             pad_to_bucket_boundary: Whether to pad to the boundary above minus 1, rather than to the longest of the
                 batch.
             no_padding: Whether the elements of a bucket have one shape and need none.
             drop_remainder: Whether to leave out the batches that are not full at the end.
             name: A name for messages.
         """
-        buckets = Buckets(
-            check_function("bucket_by_sequence_length", "element_length_func", element_length_func),
-            bucket_boundaries,
-            bucket_batch_sizes,
-            padded_shapes,
-            padding_values,
-            pad_to_bucket_boundary,
-            no_padding,
-            drop_remainder,
-        )
-        return Dataset(buckets.over(self._node, _window, _inner("bucket_by_sequence_length"), name))
+        check_function("bucket_by_sequence_length", "element_length_func", element_length_func)
+        padding = padded_shapes, padding_values, pad_to_bucket_boundary, no_padding
+        buckets = Buckets(element_length_func, bucket_boundaries, bucket_batch_sizes, *padding, drop_remainder)
+        return Dataset(buckets.over(self._node, _window, result_node("bucket_by_sequence_length"), name))
 
     # Batches
 
@@ -503,7 +495,7 @@ class Dataset:
             [array([0, 1]), array([2])]
         """
         calls = check_calls("batch", num_parallel_calls)
-        return Dataset(Batch(self._node, _scalar(batch_size), drop_remainder, calls, deterministic, name))
+        return Dataset(Batch(self._node, as_scalar(batch_size), drop_remainder, calls, deterministic, name))
 
     def padded_batch(
         self,
@@ -523,13 +515,14 @@ class Dataset:
             name: A name for messages.
 
         Example:
+            >>> import numpy as np
             >>> ragged = Dataset.range(1, 3).map(lambda n: np.full(n, n))
             >>> list(ragged.padded_batch(2))
             [array([[1, 0],
                    [2, 2]])]
         """
         return Dataset(
-            PaddedBatch(self._node, _scalar(batch_size), padded_shapes, padding_values, drop_remainder, name)
+            PaddedBatch(self._node, as_scalar(batch_size), padded_shapes, padding_values, drop_remainder, name)
         )
 
     def unbatch(self, name: str | None = None) -> Dataset:
@@ -540,15 +533,13 @@ class Dataset:
         """The same rows in batches of another size, or of the sizes of a list in turn."""
         return Dataset(Rebatch(self._node, batch_size, drop_remainder, name))
 
-    def ragged_batch(
-        self, batch_size: int, drop_remainder: bool = False, row_splits_dtype: Any = "int64", name: Any = None
-    ) -> Any:
+    def ragged_batch(self, batch_size: int, *args: Any, **kwargs: Any) -> Any:
         """Not supported: there are no ragged arrays; `padded_batch` pads, `bucket_by_sequence_length` pads little."""
         raise NotImplementedError(
-            "ragged_batch: there are no ragged arrays here. Use padded_batch, or bucket_by_sequence_length to pad little."
+            "ragged_batch: there are no ragged arrays; use padded_batch, or bucket_by_sequence_length to pad little."
         )
 
-    def sparse_batch(self, batch_size: int, row_shape: Any, name: str | None = None) -> Any:
+    def sparse_batch(self, batch_size: int, *args: Any, **kwargs: Any) -> Any:
         """Not supported: there are no sparse arrays; use `padded_batch`."""
         raise NotImplementedError(
             "sparse_batch: there are no sparse arrays here. Use padded_batch, or map to dense arrays."
@@ -595,65 +586,18 @@ class Dataset:
         """A drawing of the stages as SVG: an object that notebooks show; written to `path` if given."""
         return summary.draw_pipeline(self._node, self._clock, path)
 
-    def show(self, count: int = 9, **options: Any) -> Any:
-        """Show the first elements: images as a grid (needs matplotlib), anything else as a table of rows."""
+    def show(self, count: int = 9, columns: int | None = None, labels: Any = None) -> Any:
+        """Show the first elements (or rows of batches): images as a grid, which is returned, else a table, printed.
+
+        Args:
+            count: How many.
+            columns: Columns of the grid; nearly a square if None.
+            labels: Names for integer labels, by number, as titles.
+        """
+        count, batches = check_int("show", "count", count, 1), self._node.batches
         with DatasetIterator(self._node) as iterator:
-            elements = [e for _, e in zip_short(iterator, count)]
-        return summary.show_elements(elements, **options)
-
-
-def zip_short(iterator: Iterator[Any], count: int) -> Iterator[tuple[int, Any]]:
-    """The first `count` elements, numbered; no more are read."""
-    for i in range(count):
-        try:
-            yield i, next(iterator)
-        except StopIteration:
-            return
-
-
-class _MergedSpec:
-    """The spec that covers all elements of an iterable while it is written."""
-
-    def __init__(self, node: Node) -> None:
-        self._node, self._spec = node, None
-
-    def watch(self, elements: Iterator[Any]) -> Iterator[Any]:
-        for element in elements:
-            spec = spec_of(element)
-            if spec != self._spec:
-                self._spec = spec if self._spec is None else most_general(self._spec, spec)
-            yield element
-
-    def result(self) -> Any:
-        try:
-            return self._node.static_spec()
-        except Exception:  # behind a user function: what was seen
-            return self._node.element_spec if self._spec is None else self._spec
-
-
-def check_function(owner: str, argument: str, fn: Any) -> Any:
-    """`fn`, if it can be called."""
-    if not callable(fn):
-        raise TypeError(f"{owner}: {argument} must be a function, got {describe(fn)}.")
-    return fn
-
-
-def check_calls(owner: str, calls: Any) -> int | None:
-    """`num_parallel_calls` as None, AUTOTUNE or a number of at least 1."""
-    if calls is None:
-        return None
-    calls = check_int(owner, "num_parallel_calls", calls)
-    if calls < 1 and calls != AUTOTUNE:
-        raise ValueError(f"{owner}: num_parallel_calls must be at least 1, AUTOTUNE (-1) or None, got {calls}.")
-    return calls
-
-
-def _scalar(value: Any) -> Any:
-    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-
-
-def _inner(owner: str, argument: str = "map_func") -> Callable[[Any], Node]:
-    return lambda value: as_node(value, owner, f"the result of {argument}")
+            elements = list(first_elements(iterator, 1 if batches else count))
+        return show_elements(elements, batches, count, columns, labels)
 
 
 def _window(child: Node, elements: list[Any]) -> Dataset:

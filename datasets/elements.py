@@ -84,7 +84,7 @@ def as_array(x: Any, dtype: np.dtype | None = None) -> np.ndarray:
         name = type(x).__name__
         if name in ("RaggedTensor", "SparseTensor", "csr_matrix", "csc_matrix", "coo_matrix"):
             raise TypeError(
-                f"{name} is not supported; pad it (`padded_batch`), or give dense arrays (`.to_tensor()`, `.toarray()`)."
+                f"{name} is not supported; pad it (padded_batch), or give dense arrays (.to_tensor(), .toarray())."
             )
         try:
             array = np.asarray(x)
@@ -318,7 +318,7 @@ class BatchBuilder:
             for first in results:
                 self._begin(as_result(first))
                 break
-        # The two forms of almost all supervised data have loops of their own: the general way costs 1 us more an element.
+        # The two forms of almost all supervised data have loops of their own: the general one costs 1 us more.
         try:
             if self._make is tuple and len(self._columns) == 2 and self._columns[0].ndim > 1:
                 self._fill_pairs(results)

@@ -8,7 +8,7 @@ from typing import Any
 from lamina.datasets.csv_files import CsvDataset, make_csv_dataset
 from lamina.datasets.dataset import Dataset
 from lamina.datasets.file_datasets import SqlDataset, make_batched_features_dataset
-from lamina.datasets.nodes.mapping import AssertCardinality
+from lamina.datasets.nodes.filtering import AssertCardinality
 from lamina.datasets.options import AutotuneOptions, ThreadingOptions
 from lamina.datasets.spec import AUTOTUNE, INFINITE_CARDINALITY, UNKNOWN_CARDINALITY
 
@@ -32,6 +32,7 @@ def assert_cardinality(expected_cardinality: int) -> Callable[[Dataset], Dataset
     """A transformation for `apply` that declares the number of elements; iteration raises if it is another.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> evens = Dataset.range(6).filter(lambda x: x % 2 == 0)
         >>> len(evens.apply(assert_cardinality(3)))
         3

@@ -1,8 +1,8 @@
 """Worker processes for maps: spawned, fed through shared memory, kept from one pass to the next.
 
-Each process belongs to a thread of the pool, which writes the inputs of a unit into a file that both have mapped, waits for
-the answer on a pipe, and copies the results out into fresh memory. A process that dies is seen as the end of its pipe.
-Processes are started afresh (never forked), import what the function needs, and end with their pipe.
+Each process belongs to a thread of the pool, which writes the inputs of a unit into a file that both have mapped,
+waits for the answer on a pipe, and copies the results out into fresh memory. A process that dies is seen as the end
+of its pipe. Processes are started afresh (never forked), import what the function needs, and end with their pipe.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def _remove(path: str) -> None:
 
 
 def layout(leaves: list[Any]) -> tuple[list[Any], int]:
-    """Where each array goes: (dtype, shape, offset), or the leaf itself if it holds Python objects; and the bytes needed."""
+    """Where each array goes: (dtype, shape, offset), or the leaf itself if it holds Python objects; and the bytes
+    needed."""
     places: list[Any] = []
     end = 0
     for leaf in leaves:
@@ -156,8 +157,8 @@ class Process:
             if self._stopped:
                 raise WorkerDied("the worker was stopped") from None
             raise WorkerDied(
-                f"A worker process ended ({_cause(code)}) while it worked on {where}. If the system killed it for lack of "
-                "memory, use fewer workers or smaller batches."
+                f"A worker process ended ({_cause(code)}) while it worked on {where}. If the system killed it for "
+                "lack of memory, use fewer workers or smaller batches."
             ) from None
 
     def _exchange(self, process: subprocess.Popen, kind: str, inputs: Any) -> Any:
@@ -236,9 +237,9 @@ class ProcessPool:
     def __init__(self, functions: tuple[bytes, dict[str, Any]]) -> None:
         if IN_WORKER in os.environ:
             raise RuntimeError(
-                "A worker process was asked to start workers of its own: the script runs its pipeline while it is imported "
-                "for a function defined in it. Put the code that runs under `if __name__ == '__main__':`, or move the "
-                "function to a module, or install cloudpickle."
+                "A worker process was asked to start workers of its own: the script runs its pipeline while it is "
+                "imported for a function defined in it. Put the code that runs under `if __name__ == '__main__':`, "
+                "or move the function to a module, or install cloudpickle."
             )
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._functions = functions
@@ -351,7 +352,8 @@ class ProcessMap:
 
 
 def functions_as_bytes(nodes: list[Any]) -> tuple[bytes, dict[str, Any]]:
-    """The functions of maps, innermost first, as a process can be sent them, and the main module if it must be imported.
+    """The functions of maps, innermost first, as a process can be sent them, and the main module if it must be
+    imported.
 
     Raises:
         TypeError: one cannot be sent.

@@ -38,6 +38,7 @@ def from_tensors(tensors: Any, name: str | None = None) -> Node:
         name: A name for messages.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> list(Dataset.from_tensors([1, 2]))
         [array([1, 2], dtype=int32)]
     """
@@ -55,6 +56,7 @@ def from_tensor_slices(tensors: Any, name: str | None = None) -> Node:
         ValueError: an array is a scalar, or the lengths differ.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> [e for e in Dataset.from_tensor_slices(([1, 2], ["a", "b"]))]
         [(np.int32(1), b'a'), (np.int32(2), b'b')]
     """
@@ -75,6 +77,7 @@ def from_source(source: Any, name: str | None = None) -> Node:
         TypeError: `source` has no length or cannot be indexed.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> list(Dataset.from_source([3, 1, 2]).skip(1))
         [np.int32(1), np.int32(2)]
     """
@@ -111,6 +114,7 @@ def from_generator(
         TypeError: `generator` is not callable, or there is no signature.
 
     Example:
+        >>> from lamina.datasets import Dataset, TensorSpec
         >>> def count(n):
         ...     yield from range(n)
         >>> list(Dataset.from_generator(count, args=(2,), output_signature=TensorSpec((), "int64")))
@@ -150,6 +154,7 @@ def range_(*args: Any, output_type: Any = "int64", name: str | None = None, **un
         name: A name for messages.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> list(Dataset.range(1, 6, 2))
         [np.int64(1), np.int64(3), np.int64(5)]
     """
@@ -168,6 +173,7 @@ def counter(start: Any = 0, step: Any = 1, dtype: Any = "int64", name: str | Non
     """`start`, `start + step`, and so on without end.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> list(Dataset.counter(start=2, step=4).take(2))
         [np.int64(2), np.int64(6)]
     """
@@ -224,6 +230,7 @@ def zip_(*args: Any, datasets: Any = None, name: str | None = None) -> Node:
         name: A name for messages.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> list(Dataset.zip(Dataset.range(2), Dataset.range(5, 9)))
         [(np.int64(0), np.int64(5)), (np.int64(1), np.int64(6))]
     """
@@ -246,6 +253,7 @@ def choose_from_datasets(datasets: Sequence[Any], choice_dataset: Any, stop_on_e
         stop_on_empty_dataset: Whether to end when a chosen dataset is at its end; False passes over it.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> parts = [Dataset.range(3), Dataset.range(10, 13)]
         >>> list(Dataset.choose_from_datasets(parts, Dataset.from_tensor_slices([1, 0, 1])))
         [np.int64(10), np.int64(0), np.int64(11)]
@@ -272,6 +280,7 @@ def sample_from_datasets(
         rerandomize_each_iteration: True draws anew in each pass.
 
     Example:
+        >>> from lamina.datasets import Dataset
         >>> parts = [Dataset.range(2), Dataset.range(10, 12)]
         >>> sorted(Dataset.sample_from_datasets(parts, seed=1))
         [np.int64(0), np.int64(1), np.int64(10), np.int64(11)]
@@ -294,25 +303,7 @@ def _nodes(owner: str, datasets: Any) -> list[Node]:
     return [as_node(d, owner, "each of datasets") for d in datasets]
 
 
-def load(
-    path: Any,
-    element_spec: Any = None,
-    compression: str | None = None,
-    reader_func: Callable[..., Any] | None = None,
-    wait: bool = False,
-) -> Node:
-    """The elements that `save` wrote, readable at any index.
-
-    Args:
-        path: The folder.
-        element_spec: What the elements must be; what was saved if None.
-        compression: Accepted for compatibility: the folder says how it is compressed.
-        reader_func: A function from a dataset of datasets (one a shard) to the dataset to read; handled by
-            `Dataset.load`.
-        wait: Accepted for compatibility: a folder appears only when it is complete.
-
-    Raises:
-        FileNotFoundError: there is no saved dataset.
-    """
+def load(path: Any, element_spec: Any = None, shard: int | None = None) -> StoredNode:
+    """The node that reads a folder which `Dataset.save` wrote, or one of its shards."""
     path = path.decode() if isinstance(path, bytes) else str(path)
-    return StoredNode(path, element_spec=element_spec)
+    return StoredNode(path, element_spec=element_spec, shard=shard)

@@ -16,16 +16,18 @@ import shutil
 import struct
 import tempfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from lamina.core.checks import check_choice
+from lamina.core.errors import describe
 from lamina.core.nest import flatten, pack
-from lamina.datasets.elements import is_dataset
+from lamina.datasets.elements import is_dataset, spec_of
+from lamina.datasets.nodes.base import as_args, call_user
 from lamina.datasets.plan import Base
-from lamina.datasets.spec import STRING, TensorSpec, as_dtype, dtype_name
+from lamina.datasets.spec import STRING, TensorSpec, as_dtype, dtype_name, most_general
 
 VERSION = 1
 
@@ -219,13 +221,45 @@ class StoredShard(Base):
             raise ValueError(f"{self._path}.data is damaged at element {index}, byte {start}: {e}") from e
 
 
-def write_all(path: str, elements: Iterable[Any], spec: Any, compression: str | None, shard_of: Any = None) -> None:
+def shard_of(owner: str, shard_func: Callable[..., Any], element: Any) -> int:
+    """The shard that an element goes to, checked to be one integer."""
+    value = call_user(shard_func, as_args(element), owner)
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind not in "iu" or array < 0:
+        raise ValueError(f"{owner}: shard_func must return one integer from 0 on, got {describe(value)}.")
+    return int(array)
+
+
+def write_all(path: Any, elements: Iterable[Any], spec: Any, compression: str | None, shard_func: Any = None) -> None:
     """Write all elements of an iterable; nothing is left behind if it fails."""
+    path = path.decode() if isinstance(path, bytes) else os.fspath(path)
     writer = Writer(path, compression)
     try:
         for element in elements:
-            writer.write(element, 0 if shard_of is None else shard_of(element))
+            writer.write(element, 0 if shard_func is None else shard_of("save", shard_func, element))
         writer.finish(spec() if callable(spec) else spec)
     except BaseException:
         writer.discard()
         raise
+
+
+class MergedSpec:
+    """The spec that covers all elements of an iterable while it is written."""
+
+    def __init__(self, node: Any) -> None:
+        self._node, self._spec = node, None
+
+    def watch(self, elements: Iterator[Any]) -> Iterator[Any]:
+        """The same elements."""
+        for element in elements:
+            spec = spec_of(element)
+            if spec != self._spec:
+                self._spec = spec if self._spec is None else most_general(self._spec, spec)
+            yield element
+
+    def result(self) -> Any:
+        """The spec of all that were seen."""
+        try:
+            return self._node.static_spec()
+        except Exception:  # behind a user function: what was seen
+            return self._node.element_spec if self._spec is None else self._spec

@@ -233,7 +233,8 @@ def padding_of(label: str, like: Any, values: Any, dtypes: list[np.dtype]) -> li
         typed = hasattr(value, "dtype")
         if (array.dtype == STRING) != (dtype == STRING) or (typed and array.dtype != dtype):
             raise TypeError(
-                f"{label}: padding_values must have the dtype of what they pad ({dtype_name(dtype)}), got {describe(value)}."
+                f"{label}: padding_values must have the dtype of what they pad ({dtype_name(dtype)}), "
+                f"got {describe(value)}."
             )
         out.append(array[()] if dtype == STRING else array.astype(dtype)[()])
     return out
@@ -291,8 +292,8 @@ def _pad(label: str, column: tuple[Any, ...], shape: Any, value: Any) -> np.ndar
     target = tuple(m if d is None else d for m, d in zip(longest, shape or (None,) * rank, strict=True))
     if any(m > d for m, d in zip(longest, target, strict=True)):
         raise ValueError(
-            f"{label}: an element has shape {max((a.shape for a in arrays), key=np.prod)}, larger than the padded shape "
-            f"{shape}. Give a larger shape, or None to pad to the longest of each batch."
+            f"{label}: an element has shape {max((a.shape for a in arrays), key=np.prod)}, larger than the padded "
+            f"shape {shape}. Give a larger shape, or None to pad to the longest of each batch."
         )
     if not rank:
         return stack(column, label)

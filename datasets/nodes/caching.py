@@ -9,14 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from lamina.core.errors import describe
 from lamina.core.nest import map_structure
 from lamina.datasets.context import Context, random_nodes
 from lamina.datasets.elements import nbytes, spec_of, stack
-from lamina.datasets.nodes.base import ElementIterator, Node, RandomNode, call_user
+from lamina.datasets.nodes.base import ElementIterator, Node, RandomNode
 from lamina.datasets.plan import Base, ColumnsBase, RandomAccess
 from lamina.datasets.spec import most_general
-from lamina.datasets.storage import StoredShard, Writer, check_compression, is_stored, read_metadata, spec_from_json
+from lamina.datasets.storage import (
+    StoredShard,
+    Writer,
+    check_compression,
+    is_stored,
+    read_metadata,
+    shard_of,
+    spec_from_json,
+)
 from lamina.datasets.workers import pass_over
 
 
@@ -220,22 +227,10 @@ class FileCache(Node):
         """The shard that an element goes to."""
         if self.shard_func is None:
             return 0
-        return as_shard(self.label, call_user(self.shard_func, _as_args(element), self.label))
+        return shard_of(self.label, self.shard_func, element)
 
     def _iterator(self, context: Context) -> ElementIterator:
         return _FileCacheIterator(self, context.first_epoch())
-
-
-def _as_args(element: Any) -> tuple:
-    return tuple(element) if isinstance(element, tuple) else (element,)
-
-
-def as_shard(label: str, value: Any) -> int:
-    """What shard_func returned, as the number of a shard."""
-    array = np.asarray(value)
-    if array.shape != () or array.dtype.kind not in "iu" or array < 0:
-        raise ValueError(f"{label}: shard_func must return one integer from 0 on, got {describe(value)}.")
-    return int(array)
 
 
 class _FileCacheIterator(ElementIterator):
@@ -316,6 +311,7 @@ class StoredNode(Node):
             most_general(element_spec, stored)  # raises where they do not fit
         self.stored_spec = stored if element_spec is None else element_spec
         wanted = [k for k, _ in meta["shards"] if shard is None or k == shard]
+        self.shard_numbers = wanted
         self.shards = [StoredShard(path, k, self.stored_spec, meta["compression"]) for k in wanted]
         self._base = StoredBase(self.shards)
 

@@ -216,6 +216,7 @@ def check_weights(weights: Any, count: int) -> np.ndarray:
     w = np.asarray(weights, np.float64)
     if w.shape != (count,) or (w < 0).any() or not w.sum() > 0:
         raise ValueError(
-            f"sample_from_datasets: weights must be {count} non-negative numbers, one a dataset, got {describe(weights)}."
+            f"sample_from_datasets: weights must be {count} non-negative numbers, one a dataset, "
+            f"got {describe(weights)}."
         )
     return w

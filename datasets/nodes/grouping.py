@@ -272,7 +272,8 @@ class RejectionResample(RandomNode):
         label = np.asarray(call_user(self.class_func, as_args(element), self.label, position))
         if label.shape != () or label.dtype.kind not in "iu" or not 0 <= label < len(self.target):
             raise ValueError(
-                f"{self.label}: class_func must return an integer from 0 to {len(self.target) - 1}, got {describe(label[()])}."
+                f"{self.label}: class_func must return an integer from 0 to {len(self.target) - 1}, "
+                f"got {describe(label[()])}."
             )
         return np.int32(label)
 

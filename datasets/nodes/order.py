@@ -118,7 +118,8 @@ class Shard(Node):
         self.index = check_int(self.label, "index", index, 0)
         if self.index >= self.num_shards:
             raise ValueError(
-                f"{self.label}: index must be below num_shards ({self.num_shards}), got {self.index}; shards count from 0."
+                f"{self.label}: index must be below num_shards ({self.num_shards}), got {self.index}; "
+                "shards count from 0."
             )
 
     def config(self) -> dict[str, Any]:
@@ -270,7 +271,8 @@ class Shuffle(RandomNode):
                 n = child.cardinality()
                 if n == INFINITE or buffer_size < -2:
                     raise ValueError(
-                        f"{self.label}: buffer_size must be at least 1, or None to shuffle the whole dataset, got {buffer_size}."
+                        f"{self.label}: buffer_size must be at least 1, or None to shuffle the whole dataset, "
+                        f"got {buffer_size}."
                     )
                 buffer_size = None
         self.buffer_size = buffer_size

@@ -66,7 +66,8 @@ def sampled_specs(label: str, child: Node, spec_of_result: Callable[[Any], Any])
     if failure is not None:
         raise failure
     raise ValueError(
-        f"{label}: the element_spec follows from a function, and there is no element to run it on; give output_signature."
+        f"{label}: the element_spec follows from a function, and there is no element to run it on; "
+        "give output_signature."
     )
 
 
