@@ -108,8 +108,9 @@ def lookup(family: str, name: str, custom_objects: dict[str, Any] | None = None)
     found = get_registered_object(name, custom_objects, BUILTIN.get(family))
     if found is None:
         options = BUILTIN.get(family, {})
+        kind = f"Nothing in lamina.{family}" if family in BUILTIN else "No class or function"
         raise ValueError(
-            f"No {family} is named {name!r}.{did_you_mean(name, options)} If it is your own, decorate it with "
+            f"{kind} is named {name!r}.{did_you_mean(name, options)} If it is your own, decorate it with "
             "lamina.saving.register_keras_serializable() or pass it in custom_objects."
         )
     return found
