@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
@@ -52,6 +53,19 @@ class Layer(Configurable):
 
     # Attributes that are never searched for layers, variables or metrics.
     _untracked: frozenset[str] = frozenset({"_captured", "_losses", "_nodes", "input_spec"})
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        build = cls.__dict__.get("build")
+        if build is not None:
+
+            @functools.wraps(build)
+            def build_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
+                result = build(self, *args, **kwargs)
+                self.built = True
+                return result
+
+            cls.build = build_and_note  # type: ignore[method-assign]
 
     def __init__(
         self,
