@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -214,7 +215,7 @@ def list_files(
     """
     names = match_files(file_pattern, "list_files")
     column = np.empty(len(names), STRING)
-    column[:] = [n.encode() for n in names]
+    column[:] = [os.fsencode(n) for n in names]
     files = TensorSlices(column, name)
     if shuffle is not None and not shuffle:
         return files

@@ -16,6 +16,7 @@ from lamina import (  # noqa: F401 - a family's classes are known once it is imp
     optimizers,
     regularizers,
 )
+from lamina.checkpoint import latest_checkpoint, load_checkpoint  # noqa: F401 - public names of this module
 from lamina.core import registry
 from lamina.core.checks import unknown_arguments
 from lamina.core.config import deserialize_value, serialize_value
