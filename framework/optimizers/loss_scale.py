@@ -116,6 +116,11 @@ class LossScaleOptimizer(Optimizer):
         """Exempts variables from the inner optimizer's weight decay."""
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """Each variable with its running mean, as the inner optimizer keeps them."""
+        return self.inner_optimizer.averages
+
     def finalize_variable_values(self, var_list: Sequence[Variable] | None = None) -> None:
         """See `Optimizer`."""
         self.inner_optimizer.finalize_variable_values(var_list)

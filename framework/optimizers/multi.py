@@ -161,6 +161,11 @@ class MultiOptimizer(Optimizer):
         for optimizer in self.optimizers:
             optimizer.exclude_from_weight_decay(var_list, var_names)
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """Each variable with its running mean, for those whose optimizer keeps one."""
+        return [pair for optimizer in self.optimizers for pair in optimizer.averages]
+
     def finalize_variable_values(self, var_list: Sequence[Variable] | None = None) -> None:
         """See `Optimizer`."""
         for optimizer in self.optimizers:

@@ -423,13 +423,18 @@ class Optimizer(UpdateStep):
         new, state = self.update([_as_array(v) for v in optimizer_variables], grads, trainable_variables)
         return list(new), list(state)
 
+    @property
+    def averages(self) -> list[tuple[Variable, Variable]]:
+        """Each variable with its running mean; none unless `use_ema` is set and the optimizer is built."""
+        if not self.use_ema or not self.built:
+            return []
+        # The averages are the outermost part of the state, so their slots come first.
+        return list(zip(self._owned(), self._slots, strict=False))
+
     def finalize_variable_values(self, var_list: Sequence[Variable] | None = None) -> None:
         """Puts the running means in the variables' place, if `use_ema` is set; `fit` calls it at its end."""
-        if not self.use_ema or not self.built:
-            return
         wanted = None if var_list is None else {id(v) for v in var_list}
-        # The averages are the outermost part of the state, so their slots come first.
-        for variable, average in zip(self._owned(), self._slots, strict=False):
+        for variable, average in self.averages:
             if wanted is None or id(variable) in wanted:
                 variable.assign(average.value)
 
