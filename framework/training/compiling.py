@@ -15,7 +15,6 @@ from lamina.core.checks import check_choice, check_int
 from lamina.core.errors import owner_label
 from lamina.metrics.metric import Metric
 from lamina.state.frame import Frame, current_frame
-from lamina.state.masks import get_mask, set_mask
 from lamina.state.variable import Variable
 from lamina.training.compiled import CompileLoss, CompileMetrics
 from lamina.training.data import unpack_x_y_sample_weight
@@ -252,12 +251,10 @@ class Compilable:
             scaled, (loss, y_pred, new_ntv, new_mv) = self.compute_loss_and_updates(
                 tv, ntv, mv, *batch, training=True, optimizer_variables=ov
             )
-            masks = [get_mask(p) for p in jax.tree.leaves(y_pred)]
-            return scaled, (loss, y_pred, masks, new_ntv, new_mv)
+            return scaled, (loss, y_pred, new_ntv, new_mv)
 
-        (_, (loss, y_pred, masks, ntv, mv)), gradients = jax.value_and_grad(loss_of, has_aux=True)(list(tv))
-        for leaf, mask in zip(jax.tree.leaves(y_pred), masks, strict=True):
-            set_mask(leaf, mask)
+        # A mask of the outputs ends here: as in Keras on JAX, it weighs the loss, but not the metrics of training.
+        (_, (loss, y_pred, ntv, mv)), gradients = jax.value_and_grad(loss_of, has_aux=True)(list(tv))
         tv, ov = self.optimizer.stateless_apply(ov, gradients, tv)
         logs, mv = self._metric_logs(tv, ntv, mv, loss, batch, y_pred)
         return logs, (tv, ntv, ov, mv)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamina.callbacks.callback import CallbackList
@@ -348,12 +347,12 @@ class Trainer(Compilable, Prediction):
         self, source: Source, steps: int | None, watchers: CallbackList, keep: bool = False
     ) -> dict[str, Any]:
         layout = self._prepare("evaluate", source, train=False)
+        watchers.on_test_begin()  # may still change weights
         # fresh metric values: an evaluation inside fit leaves the training metrics alone
         weights = [peek(v) for v in layout.variables[: layout.metrics_slice.start]]
         metric_values = self._zero_metrics(layout)
         values = [*weights, *metric_values, np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
-        watchers.on_test_begin()
         _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
         if last is None:
             raise ValueError("evaluate: x has no batches. Check that its iterator yields at least one (x, y).")
@@ -384,11 +383,12 @@ class Trainer(Compilable, Prediction):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Trains on one batch and returns the loss and metrics since the last `reset_metrics`."""
+        """Trains on one batch and returns its loss and metrics."""
         self._require_compiled("train_on_batch")
         source = make_source("train_on_batch", x, y, sample_weight, rows(x), False, class_weight)
         layout = self._prepare("train_on_batch", source, train=True)
         with InterruptGuard() as guard, Lease(layout.variables) as lease:
+            lease.values[layout.metrics_slice] = self._zero_metrics(layout)
             lease.values.append(np.uint32(self._seed % 2**32))
             try:
                 done, last = run_pass(
@@ -408,11 +408,12 @@ class Trainer(Compilable, Prediction):
         return logs if return_dict else self._in_order(logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """Evaluates one batch and returns the loss and metrics since the last `reset_metrics`."""
+        """Evaluates one batch and returns its loss and metrics."""
         self._require_compiled("test_on_batch")
         source = make_source("test_on_batch", x, y, sample_weight, rows(x))
         layout = self._prepare("test_on_batch", source, train=False)
         values = [*map(peek, layout.variables), np.uint32(self._seed % 2**32)]
+        values[layout.metrics_slice] = self._zero_metrics(layout)
         program_for = self._program("test", test_program_step, layout, values)
         _, last = run_pass(source.epoch(0), program_for, values, CallbackList(), "test", 1, 0)
         for v, value in zip(layout.metrics, values[layout.metrics_slice], strict=True):
