@@ -234,10 +234,6 @@ class Dataset:
                 the number of workers.
             reshuffle_each_iteration: Whether each pass has another order.
             name: A name for messages.
-
-        Example:
-            >>> sorted(Dataset.range(4).shuffle(None, seed=7))
-            [np.int64(0), np.int64(1), np.int64(2), np.int64(3)]
         """
         seed = None if seed is None else check_int("shuffle", "seed", seed)
         return Dataset(Shuffle(self._node, buffer_size, seed, reshuffle_each_iteration, name))

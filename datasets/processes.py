@@ -198,9 +198,7 @@ class Process:
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()  # type: ignore[union-attr]
+        _close_pipes(process)
         return code
 
     def stop(self) -> None:
@@ -211,6 +209,18 @@ class Process:
         if process is not None:
             process.kill()
             process.wait()
+
+    def close(self) -> None:
+        """Let go of the pipes of a stopped process; called by the thread that reads them."""
+        self.stop()
+        if self._process is not None:
+            _close_pipes(self._process)
+
+
+def _close_pipes(process: subprocess.Popen) -> None:
+    for pipe in (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()  # type: ignore[union-attr]
 
 
 def _cause(code: int | None) -> str:
@@ -277,7 +287,7 @@ def _serve(tasks: queue.SimpleQueue[Task | None], process: Process) -> None:
     while True:
         task = tasks.get()
         if task is None:
-            process.stop()
+            process.close()
             return
         task.run((process,))
         del task

@@ -10,7 +10,7 @@ import numpy as np
 from lamina.core.checks import check_int
 from lamina.core.nest import flatten, map_structure, pack
 from lamina.datasets.context import Context
-from lamina.datasets.elements import packer
+from lamina.datasets.elements import packer, spec_of
 from lamina.datasets.nodes.base import (
     ElementIterator,
     Node,
@@ -40,16 +40,17 @@ class Concatenate(Node):
             specs = first.static_spec(), second.static_spec()
         except SpecUnknown:
             return
-        self._merge(*specs)
+        self.merge(*specs)
 
-    def _merge(self, a: Any, b: Any) -> Any:
+    def merge(self, a: Any, b: Any) -> Any:
+        """The spec that covers both parts."""
         try:
             return most_general(a, b)
         except TypeError as e:
             raise TypeError(f"{self.label}: both datasets must have elements of one structure and dtype. {e}") from None
 
     def _spec(self) -> Any:
-        return self._merge(*[c.element_spec for c in self.children])
+        return self.merge(*[c.element_spec for c in self.children])
 
     def sample(self, context: Context) -> Iterator[Any]:
         """See Node."""
@@ -66,45 +67,59 @@ class Concatenate(Node):
         parts = [c.random_access(context) for c in self.children]
         if any(p is None or p.length is None or p.sequential or p.base.parallel is not None for p in parts):
             return None
-        return RandomAccess(_JoinedBase(parts))
+        return RandomAccess(_JoinedBase(parts, _SameKind(self)))
 
     def _iterator(self, context: Context) -> ElementIterator:
         return _ConcatenateIterator(self, context)
 
 
+class _SameKind:
+    """Compares the first element of either part, where specs were not known before the elements."""
+
+    def __init__(self, node: Concatenate) -> None:
+        self._node = node
+        self._specs: dict[int, Any] = {}
+
+    def check(self, part: int, element: Any) -> Any:
+        if part not in self._specs:
+            self._specs[part] = spec_of(element)
+            if len(self._specs) == 2:
+                self._node.merge(self._specs[0], self._specs[1])
+        return element
+
+
 class _JoinedBase(Base):
     """Two indexable datasets end to end."""
 
-    def __init__(self, parts: list[Any]) -> None:
-        self._parts = parts
+    def __init__(self, parts: list[Any], same: _SameKind) -> None:
+        self._parts, self._same = parts, same
         self._border = parts[0].length
         self.length = parts[0].length + parts[1].length
         self.varies = any(p.base.varies or p.order is not None for p in parts)
 
     def item(self, index: int) -> Any:
         if index < self._border:
-            return self._parts[0].item(index)
-        return self._parts[1].item(index - self._border)
+            return self._same.check(0, self._parts[0].item(index))
+        return self._same.check(1, self._parts[1].item(index - self._border))
 
 
 class _ConcatenateIterator(ElementIterator):
     def __init__(self, node: Concatenate, context: Context) -> None:
         self._node, self._context = node, context
+        self._same = _SameKind(node)
         self._index = 0
         self._iterator = node.children[0].iterate(context)
-        self._like: Any = None
 
     def __next__(self) -> Any:
         while True:
             try:
-                return self._iterator.__next__()
+                return self._same.check(self._index, self._iterator.__next__())
             except StopIteration:
                 if self._index:
                     raise
                 self._iterator.close()
                 self._index = 1
                 self._iterator = self._node.children[1].iterate(self._context)
-                _ = self._node.element_spec  # a mismatch that only iteration could show is told here
 
     def get_state(self) -> Any:
         return {"index": self._index, "child": self._iterator.get_state()}

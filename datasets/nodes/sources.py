@@ -10,7 +10,7 @@ import numpy as np
 from lamina.core.errors import describe
 from lamina.core.nest import flatten, flatten_with_path, map_structure
 from lamina.datasets.context import Context, rng
-from lamina.datasets.elements import as_element, nbytes, spec_of
+from lamina.datasets.elements import as_element, nbytes, spec_of, stack
 from lamina.datasets.nodes.base import ElementIterator, Node, RandomNode, add_position
 from lamina.datasets.plan import Base, ColumnsBase, RandomAccess
 from lamina.datasets.spec import INFINITE, TensorSpec, dtype_name, unbatched
@@ -300,6 +300,7 @@ class IndexedSource(Node):
 class _SourceBase(Base):
     def __init__(self, node: IndexedSource, source: Any) -> None:
         self._node, self._source = node, source
+        self._many = getattr(source, "__getitems__", None)
         self.length = len(source)
 
     def item(self, index: int) -> Any:
@@ -308,6 +309,15 @@ class _SourceBase(Base):
         except Exception as e:
             add_position(e, self._node.label, index)
             raise
+
+    def gather(self, indices: np.ndarray) -> Any:
+        # Hugging Face and torch datasets read several elements at once this way; one by one is what finds an error's place.
+        if self._many is not None:
+            try:
+                return stack(self._many(indices.tolist()), self._node.label)
+            except Exception:
+                return super().gather(indices)
+        return super().gather(indices)
 
 
 def element_bytes(node: Node) -> int:

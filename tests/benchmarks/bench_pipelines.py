@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+
 from lamina.datasets import Dataset, Options
 
 BATCH, BUFFER = 128, 10_000
@@ -121,7 +122,9 @@ def main() -> None:
         {
             "numpy gather and scale": lambda: gather_and_scale(x, y),
             "shuffle.batch.map": lambda: source.shuffle(None, seed=1).batch(BATCH).map(cheap),
-            "shuffle.map(vectorized).batch": lambda: source.shuffle(None, seed=1).map(cheap, vectorized=True).batch(BATCH),
+            "shuffle.map(vectorized).batch": lambda: (
+                source.shuffle(None, seed=1).map(cheap, vectorized=True).batch(BATCH)
+            ),
         },
         args.repeats,
     )
@@ -131,7 +134,9 @@ def main() -> None:
         {
             "index shuffle, map into batch": lambda: map_by_hand(x, y, cheap),
             "shuffle(None).map.batch": lambda: source.shuffle(None, seed=1).map(cheap).batch(BATCH),
-            "shuffle(None).map.batch.prefetch": lambda: source.shuffle(None, seed=1).map(cheap).batch(BATCH).prefetch(2),
+            "shuffle(None).map.batch.prefetch": lambda: (
+                source.shuffle(None, seed=1).map(cheap).batch(BATCH).prefetch(2)
+            ),
         },
         args.repeats,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+
 from lamina.core.nest import assert_same_structure, flatten
 from lamina.datasets import AUTOTUNE, Dataset, Options
 

@@ -1,11 +1,11 @@
 """State saved at any position, restored into a fresh pipeline, gives the same remaining elements."""
 
-import json
 
 import numpy as np
 import pytest
-from lamina.datasets import Dataset, Options
-from dataset_pipelines import PIPELINES, check_resume, same_all, slices, stream, take
+from dataset_pipelines import PIPELINES, check_resume, same_all, take
+
+from lamina.datasets import Options
 
 
 @pytest.mark.parametrize("name", PIPELINES)
