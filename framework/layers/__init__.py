@@ -57,3 +57,6 @@ from lamina.layers.scaling import Normalization, Rescaling
 from lamina.layers.spectral_normalization import SpectralNormalization
 from lamina.layers.upsampling import UpSampling1D, UpSampling2D, UpSampling3D
 from lamina.layers.wrapper import TimeDistributed, Wrapper
+from lamina.layers.attention import AdditiveAttention, Attention
+from lamina.layers.bidirectional import Bidirectional
+from lamina.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
