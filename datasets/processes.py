@@ -272,12 +272,12 @@ class ProcessPool:
     def submit(self, task: Task) -> None:
         """Queue a task; its function is called with the process in front of its arguments."""
         self._tasks.put(task)
+        if not self.stop.alive:  # a thread that made elements ahead has not noticed yet that its consumer is gone
+            _drop(self._tasks)
 
     def park(self) -> None:
         """Drop what has not begun, and wait for the next pass."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._tasks.get_nowait()
+        _drop(self._tasks)
         node = self.node() if self.node is not None else None
         if node is not None and self.stop.alive:
             node.parked.append(self)
@@ -294,12 +294,23 @@ def _serve(tasks: queue.SimpleQueue[Task | None], process: Process) -> None:
 
 
 def _stop(processes: list[Process], tasks: queue.SimpleQueue[Task | None]) -> None:
-    with contextlib.suppress(queue.Empty):
-        while True:
-            tasks.get_nowait()
+    _drop(tasks)
     for process in processes:
         process.stop()
     for _ in processes:
+        tasks.put(None)
+
+
+def _drop(tasks: queue.SimpleQueue[Task | None]) -> None:
+    ends = 0
+    with contextlib.suppress(queue.Empty):
+        while True:
+            task = tasks.get_nowait()
+            if task is None:
+                ends += 1
+            else:
+                task.cancel()
+    for _ in range(ends):
         tasks.put(None)
 
 

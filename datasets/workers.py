@@ -54,6 +54,13 @@ class Task:
         if self._finished is not None:
             self._finished.put(self)
 
+    def cancel(self) -> None:
+        """Let who waits for a task that will not run go on."""
+        self.error = RuntimeError("The workers were stopped.")
+        self._done.release()
+        if self._finished is not None:
+            self._finished.put(self)
+
     def wait(self) -> None:
         """Block until the work is done; a signal such as Ctrl-C comes through."""
         self._done.acquire()

@@ -10,7 +10,7 @@ import numpy as np
 from lamina.core.errors import describe
 from lamina.core.nest import flatten, flatten_with_path, map_structure
 from lamina.datasets.context import Context, rng
-from lamina.datasets.elements import as_element, nbytes, spec_of, stack
+from lamina.datasets.elements import as_element, spec_of, stack
 from lamina.datasets.nodes.base import ElementIterator, Node, RandomNode, add_position
 from lamina.datasets.plan import Base, ColumnsBase, RandomAccess
 from lamina.datasets.spec import INFINITE, TensorSpec, dtype_name, unbatched
@@ -311,20 +311,10 @@ class _SourceBase(Base):
             raise
 
     def gather(self, indices: np.ndarray) -> Any:
-        # Hugging Face and torch datasets read several elements at once this way; one by one is what finds an error's place.
+        # Hugging Face and torch datasets read several elements at once this way; one by one finds an error's place.
         if self._many is not None:
             try:
                 return stack(self._many(indices.tolist()), self._node.label)
             except Exception:
                 return super().gather(indices)
         return super().gather(indices)
-
-
-def element_bytes(node: Node) -> int:
-    """A guess at the size of one element, from its spec; open dimensions count as one."""
-    total = 0
-    for spec in flatten(node.element_spec):
-        shape = getattr(spec, "shape", None) or ()
-        size = int(np.prod([d or 1 for d in shape], dtype=np.int64))
-        total += size * (spec.dtype.itemsize if isinstance(spec, TensorSpec) else 1)
-    return total or nbytes(())

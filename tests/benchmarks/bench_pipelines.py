@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_pipelines.py [--repeats 5] [--processes]
 
-Rows of a block run in turn, `repeats` times; the best of each is printed, since other work on the machine only slows down.
+Rows of a block run in turn, `repeats` times; the best of each is printed, since other work on the machine only slows
+down.
 """
 
 from __future__ import annotations

@@ -248,7 +248,7 @@ class TestProcesses:
         assert wait_until(lambda: not children())
 
     def test_an_abandoned_iterator_ends_its_processes(self):
-        dataset = Dataset.range(10**6).map(slow, num_parallel_calls=2).batch(4).with_options(PROCESSES)
+        dataset = Dataset.range(10**6).map(slow, num_parallel_calls=2).batch(4).prefetch(2).with_options(PROCESSES)
         iterator = iter(dataset)
         next(iterator)
         assert len(children()) == 2
@@ -256,7 +256,13 @@ class TestProcesses:
         del iterator
         assert wait_until(lambda: not children())
         assert time.monotonic() - start < 2
-        assert wait_until(lambda: not [t for t in lamina_threads() if t.name == "lamina-process"])
+        assert wait_until(lambda: not lamina_threads())
+
+    def test_a_pass_that_ends_early_keeps_the_processes(self):
+        dataset = Dataset.range(10**6).map(with_pid, num_parallel_calls=2).batch(4).prefetch(2).take(3)
+        dataset = dataset.with_options(PROCESSES)
+        epochs = [{int(p) for _, pids in dataset for p in pids} for _ in range(3)]
+        assert len(set.union(*epochs)) <= 2
 
     def test_an_error_arrives_with_traceback_and_element(self):
         iterator = iter(Dataset.range(20).map(fail_at_nine, num_parallel_calls=2).batch(4).with_options(PROCESSES))
