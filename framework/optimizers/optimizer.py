@@ -136,6 +136,11 @@ class Optimizer(UpdateStep):
         Parameters come as an ordered dict of arrays by path; updates are added to them. A subclass defines this,
         or `update_step` in Keras' way.
         """
+        if type(self).update_step is UpdateStep.update_step:
+            raise NotImplementedError(
+                f"{type(self).__name__} needs a method transformation() that returns an optax transformation, or "
+                "update_step(gradient, variable, learning_rate) that assigns to the variable."
+            )
         counters = [self._iterations, *self._rates()]
         return update_step_rule(self, self._owned(), self._added, counters, self.gradient_accumulation_steps or 1)
 

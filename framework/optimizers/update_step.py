@@ -23,10 +23,7 @@ class UpdateStep(Configurable):
 
     def update_step(self, gradient: jax.Array, variable: Variable, learning_rate: jax.Array) -> None:
         """Changes `variable` and its slots by assigning to them. Define this or `transformation`."""
-        raise NotImplementedError(
-            f"{type(self).__name__} needs a method transformation() that returns an optax transformation, or "
-            "update_step(gradient, variable, learning_rate) that assigns to the variable."
-        )
+        raise NotImplementedError(f"{type(self).__name__} has no update_step: its rule is transformation().")
 
     def add_variable(
         self,
