@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 
-from lamina.config import backend
 from lamina.core.dtypes import INTS, is_float, standardize_dtype
 from lamina.core.settings import (
+    backend,
     epsilon,
     floatx,
     image_data_format,

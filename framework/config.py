@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lamina.core.dtypes import dtype_policy, set_dtype_policy
 from lamina.core.settings import (
+    backend,
     epsilon,
     floatx,
     image_data_format,
@@ -11,17 +12,6 @@ from lamina.core.settings import (
     set_floatx,
     set_image_data_format,
 )
-
-
-def backend() -> str:
-    """The name of the library that computes: always `"jax"`.
-
-    Example:
-        >>> backend()
-        'jax'
-    """
-    return "jax"
-
 
 __all__ = [
     "backend",

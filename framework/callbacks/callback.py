@@ -135,6 +135,8 @@ class CallbackList(Callback):
         for one in self.callbacks:
             if isinstance(one, type) or not hasattr(one, "on_epoch_end"):
                 cure = f" Did you mean {one.__name__}()?" if isinstance(one, type) else ""
+                if callable(one) and not cure:
+                    cure = " callbacks.LambdaCallback(on_epoch_end=...) runs a function."
                 raise TypeError(
                     f"callbacks must hold instances of lamina.callbacks.Callback, got {describe(one)}.{cure}"
                 )

@@ -52,6 +52,9 @@ def describe(value: Any) -> str:
         return f"an array of shape {tuple(shape)} and dtype {dtype}"
     if isinstance(value, dict):
         return f"a dict with keys {listing(list(value), 'and')}"
+    if isinstance(value, (list, tuple)) and value and all(hasattr(v, "shape") for v in value[:6]):
+        shapes = [tuple(v.shape) for v in value[:6]]
+        return f"a {type(value).__name__} of {len(value)} arrays of shape {listing(shapes, 'and')}"
     if isinstance(value, (list, tuple)) and len(value) > 6:
         return f"a {type(value).__name__} of {len(value)} elements"
     text = repr(value)

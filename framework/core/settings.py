@@ -11,6 +11,16 @@ from lamina.core.checks import check_choice
 _settings = {"floatx": "float32", "epsilon": 1e-7, "image_data_format": "channels_last", "debug": False}
 
 
+def backend() -> str:
+    """The name of the library that computes: always `"jax"`.
+
+    Example:
+        >>> backend()
+        'jax'
+    """
+    return "jax"
+
+
 def floatx() -> str:
     """The default float dtype, `"float32"` unless set."""
     return _settings["floatx"]  # type: ignore[return-value]

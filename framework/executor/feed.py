@@ -102,10 +102,12 @@ class Source:
     Attributes:
         batches: the number of batches an epoch, or None if unknown.
         rows: the number of samples an epoch, or None if unknown.
+        checked: whether the targets have been checked already.
     """
 
     batches: int | None = None
     rows: int | None = None
+    checked: bool = False
 
     def epoch(self, number: int) -> Pass:
         """A pass over the data of epoch `number`."""
@@ -246,7 +248,10 @@ class IterableSource(Source):
         self._ahead = _IterablePass(self)
         first = self._ahead.peek()
         if first is None:
-            raise ValueError("The data has no batches: its iterator ended before it gave one.")
+            raise ValueError(
+                "x has no batches: its iterator ended before it gave one. Yield at least one (x, y); a generator that "
+                "was used up must be made anew."
+            )
         return first
 
     def continued(self) -> bool:

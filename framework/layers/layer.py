@@ -18,7 +18,7 @@ from lamina.core.errors import did_you_mean as suggest
 from lamina.layers import calling, tracking
 from lamina.layers.input_spec import check_input
 from lamina.metrics.metric import Metric
-from lamina.ops.symbol import Node, Symbol, has_symbol, infer
+from lamina.ops.symbol import VALUE_HINT, Node, Symbol, has_symbol, infer
 from lamina.state.frame import Frame, autocast, current_frame
 from lamina.state.masks import get_mask, set_mask
 from lamina.state.variable import Variable
@@ -261,7 +261,8 @@ class Layer(Configurable):
         if len(weights) != len(own):
             unbuilt = "" if own else " It has no weights yet: build it by calling it on data, or give it an Input."
             raise ValueError(
-                f"{owner_label(self)}: set_weights expects {len(own)} arrays, got {len(weights)}.{unbuilt}"
+                f"{owner_label(self)}: set_weights expects {len(own)} arrays"
+                f"{' (' + listing([v.path for v in own][:6], 'and') + ')' if own else ''}, got {len(weights)}.{unbuilt}"
             )
         for v, w in zip(own, weights, strict=True):
             if tuple(np.shape(w)) != v.shape:
@@ -586,3 +587,5 @@ def _name_layer(error: Exception, layer: Layer, arguments: dict[str, Any]) -> No
     error._lamina_layer = layer.name  # type: ignore[attr-defined]
     shapes = {k: calling.shape_of(v) for k, v in arguments.items() if calling.holds_tensor(v)}
     error.add_note(f"Raised inside {owner_label(layer)}, called with inputs of shape {shapes}.")
+    if isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)):
+        error.add_note(VALUE_HINT)

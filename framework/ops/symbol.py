@@ -16,6 +16,11 @@ from lamina.state.rng import make_key
 
 # Operators of Symbol, filled by the modules that define the ops.
 OPERATORS: dict[str, Callable[..., Any]] = {}
+# The cure for Python code that asks a traced array for its value.
+VALUE_HINT = (
+    "The code asks for the value of a tensor (by if, while, float(), bool() or numpy), which is known only when the "
+    "compiled program runs. Use ops.where, ops.cond or ops.while_loop."
+)
 # Unknown dimensions are tried at two sizes; what differs in the result is unknown too. Both have many divisors, so
 # that reshapes go through.
 PROBES = (240, 480)
@@ -187,6 +192,8 @@ def infer(fn: Callable[..., Any], args: tuple, kwargs: dict, label: str) -> Any:
         given = (
             f"inputs of shape {', '.join(map(str, shapes))}" if len(shapes) > 1 else f"an input of shape {shapes[0]}"
         )
+        if isinstance(error, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)):
+            raise ValueError(f"{label}: cannot be traced. {VALUE_HINT}") from error
         reason = re.sub(r"\b(240|480)\b", "None", str(error)) if unknown else str(error)
         if label in reason:
             raise type(error)(reason) from error if type(error) in (TypeError, ValueError, IndexError) else error

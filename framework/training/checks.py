@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 
-from lamina.core.checks import check_int
+from lamina.core.checks import check_int, unknown_arguments
 from lamina.executor.feed import as_arrays
 
 
@@ -31,3 +32,10 @@ def check_verbose(method: str, verbose: Any) -> int:
     if verbose not in (0, 1, 2):
         raise ValueError(f"{method}: verbose must be 0, 1, 2 or 'auto', got {verbose!r}.")
     return int(verbose)
+
+
+def refuse_unknown(method: str, function: Callable[..., Any], kwargs: dict[str, Any]) -> None:
+    """Raises TypeError, with a suggestion, if a method was given keyword arguments that it does not take."""
+    if kwargs:
+        known = [name for name in inspect.signature(function).parameters if name not in ("self", "kwargs")]
+        raise unknown_arguments(method, kwargs, known)

@@ -28,6 +28,8 @@ class Outputs:
         self.keys: list[Any] | None = list(structure) if self.is_dict else None
         self.count = len(structure) if self.is_dict else len(jax.tree.leaves(structure))
         self.single = not isinstance(structure, (dict, list, tuple))
+        parts = list(structure.values()) if self.is_dict else jax.tree.leaves(structure)
+        self.shapes = [tuple(getattr(part, "shape", ())) for part in parts]
         if self.keys is not None:
             self.names = [str(k) for k in self.keys]
         elif names is not None and len(names) == self.count:
@@ -91,6 +93,8 @@ class Outputs:
 
 _ACCURACY = {"accuracy", "acc"}
 _CROSSENTROPY = {"crossentropy", "ce"}
+# Names of metrics that mean one or another by the shapes of the data.
+SHAPE_DEPENDENT = _ACCURACY | _CROSSENTROPY
 
 
 def resolve_metric(identifier: Any, y_true: Any, y_pred: Any) -> Metric:
@@ -98,7 +102,7 @@ def resolve_metric(identifier: Any, y_true: Any, y_pred: Any) -> Metric:
     if isinstance(identifier, Metric):
         return identifier
     name = identifier if isinstance(identifier, str) else getattr(identifier, "__name__", "metric")
-    if isinstance(identifier, str) and identifier.lower() in _ACCURACY | _CROSSENTROPY:
+    if isinstance(identifier, str) and identifier.lower() in SHAPE_DEPENDENT:
         kind = "Accuracy" if identifier.lower() in _ACCURACY else "Crossentropy"
         binary = y_pred.shape[-1:] == (1,) or y_pred.ndim == 1
         sparse = y_true.ndim < y_pred.ndim or (y_true.shape[-1] == 1 and y_pred.shape[-1] > 1)
@@ -176,7 +180,14 @@ class CompileLoss:
         if sample_weight is None or not isinstance(sample_weight, (list, tuple, dict)):
             return [sample_weight] * self.outputs.count
         if isinstance(sample_weight, dict):
-            return [sample_weight.get(k) for k in (self.outputs.keys or self.outputs.names)]
+            known = self.outputs.keys or self.outputs.names
+            unknown = [k for k in sample_weight if k not in known]
+            if unknown:
+                raise ValueError(
+                    f"sample_weight: names {listing(unknown, 'and')}, but the model's outputs are "
+                    f"{listing(known, 'and')}.{did_you_mean(unknown[0], known)}"
+                )
+            return [sample_weight.get(k) for k in known]
         return self.outputs.flat(sample_weight, "sample_weight")
 
 

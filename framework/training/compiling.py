@@ -9,14 +9,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lamina import losses as loss_family
 from lamina import metrics as metric_family
 from lamina import optimizers
 from lamina.core.checks import check_choice, check_int
 from lamina.core.errors import owner_label
+from lamina.core.nest import flatten
 from lamina.metrics.metric import Metric
 from lamina.state.frame import Frame, current_frame
 from lamina.state.variable import Variable
-from lamina.training.compiled import CompileLoss, CompileMetrics
+from lamina.training.checks import refuse_unknown
+from lamina.training.compiled import SHAPE_DEPENDENT, CompileLoss, CompileMetrics
 from lamina.training.data import unpack_x_y_sample_weight
 
 
@@ -42,6 +45,7 @@ class Compilable:
         steps_per_execution: int | str = "auto",
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
+        **kwargs: Any,
     ) -> None:
         """Says how to train: the optimizer, the losses, the metrics.
 
@@ -55,6 +59,7 @@ class Compilable:
             steps_per_execution: batches a call of compiled code; "auto" times the first and chooses.
             jit_compile: "auto" and True compile; False is the same as `run_eagerly`.
             auto_scale_loss: whether a float16 policy scales the loss by itself.
+            **kwargs: none; an unknown argument is an error that suggests the closest.
 
         Raises:
             ValueError: a name is unknown; the message suggests the closest.
@@ -64,8 +69,11 @@ class Compilable:
             >>> model = Sequential([Input((4,)), layers.Dense(1)])
             >>> model.compile(optimizer="adam", loss="mse", metrics=["mae"])
         """
+        refuse_unknown("compile", Compilable.compile, kwargs)
+        self._require_init()  # type: ignore[attr-defined]
         if steps_per_execution != "auto":
             check_int("compile", "steps_per_execution (or 'auto')", steps_per_execution, 1)
+        _check_names(optimizer, loss, metrics, weighted_metrics)
         check_choice("compile", "jit_compile", jit_compile, ["auto", True, False])
         if isinstance(optimizer, optax.GradientTransformation):
             optimizer = optimizers.OptaxOptimizer(optimizer)
@@ -74,7 +82,6 @@ class Compilable:
         if auto_scale_loss and policy is not None and policy.name == "mixed_float16":
             if not isinstance(optimizer, optimizers.LossScaleOptimizer):
                 optimizer = optimizers.LossScaleOptimizer(optimizer)
-        _check_sizes(loss, metrics)
         self.optimizer = optimizer
         self.loss = loss
         self._compile_loss = None if loss is None else CompileLoss(loss, loss_weights)
@@ -289,11 +296,19 @@ def _batch_rows(x: Any) -> Any:
     return jnp.asarray(leaves[0].shape[0] if leaves else 1, jnp.float32)
 
 
-def _check_sizes(loss: Any, metrics: Any) -> None:
-    """Catches names given where the other belongs, and metrics that are not a list."""
-    if isinstance(metrics, str):
-        raise TypeError(f"compile: metrics must be a list, got {metrics!r}. Did you mean [{metrics!r}]?")
-    if isinstance(loss, type):
+def _check_names(optimizer: Any, loss: Any, metrics: Any, weighted_metrics: Any) -> None:
+    """Catches unknown names, an optimizer's class in place of an optimizer, and metrics that are not a list."""
+    if isinstance(optimizer, type):
         raise TypeError(
-            f"compile: loss must be a name, a Loss or a function, got a class. Did you mean {loss.__name__}()?"
+            f"compile: optimizer must be a name, an Optimizer or an optax transformation, got the class "
+            f"{optimizer.__name__}. Did you mean {optimizer.__name__}()?"
         )
+    for what, group in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+        if isinstance(group, str):
+            raise TypeError(f"compile: {what} must be a list, got {group!r}. Did you mean [{group!r}]?")
+        for one in flatten(group):
+            if isinstance(one, str) and one.lower() not in SHAPE_DEPENDENT:
+                metric_family.get(one)
+    for one in flatten(loss):
+        if isinstance(one, str):
+            loss_family.get(one)

@@ -80,7 +80,10 @@ def class_weights(method: str, y: Any, weights: dict[int, float], sample_weight:
     if len(leaves) != 1:
         raise ValueError(f"{method}: class_weight needs one output with labels, got {len(leaves)}. Use sample_weight.")
     if not isinstance(weights, dict):
-        raise TypeError(f"{method}: class_weight must be a dict from class number to weight, got {describe(weights)}.")
+        raise TypeError(
+            f"{method}: class_weight must be a dict from class number to weight, got {describe(weights)}. "
+            "Such as {0: 1.0, 1: 2.5}."
+        )
     labels = leaves[0]
     if labels.ndim > 1:
         labels = labels.argmax(-1) if labels.shape[-1] > 1 else labels[..., 0]

@@ -12,8 +12,10 @@ from lamina.callbacks.callback import CallbackList
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.core.checks import check_int
 from lamina.executor.compile_cache import enable_compile_cache
+from lamina.executor.feed import Pass
 from lamina.executor.lease import peek
-from lamina.training.checks import check_verbose, rows
+from lamina.executor.memory import kept_memory
+from lamina.training.checks import check_verbose, refuse_unknown, rows
 from lamina.training.data import make_source
 from lamina.training.steps import Layout, predict_function
 
@@ -28,6 +30,7 @@ class Prediction:
         verbose: Any = "auto",
         steps: int | None = None,
         callbacks: Any = None,
+        **kwargs: Any,
     ) -> Any:
         """The outputs for inputs, as numpy arrays.
 
@@ -37,10 +40,13 @@ class Prediction:
             verbose: 0 is silent, 1 shows a bar.
             steps: the most batches.
             callbacks: a list of callbacks.
+            **kwargs: none; an unknown argument is an error that suggests the closest.
 
         Shape:
             For each output, (samples, ...).
         """
+        if kwargs:
+            refuse_unknown("predict", Prediction.predict, kwargs)
         if type(x) is np.ndarray and not callbacks and steps is None and 0 < len(x) <= (batch_size or 32):
             fast = self.__dict__.get("_predictors", {}).get((x.shape, x.dtype.char))
             if fast is not None:
@@ -48,6 +54,7 @@ class Prediction:
         return self._predict(x, batch_size, verbose, steps, callbacks)
 
     def _predict(self, x: Any, batch_size: int | None, verbose: Any, steps: int | None, callbacks: Any) -> Any:
+        self._require_init()  # type: ignore[attr-defined]
         verbose = check_verbose("predict", verbose)
         if steps is not None:
             check_int("predict", "steps", steps, 1)
@@ -58,10 +65,20 @@ class Prediction:
         if not self.built:  # type: ignore[attr-defined]
             self._outputs_for(*source.spec())
         layout = Layout(self, False)
-        weights = [*layout.trainable, *layout.fixed]
         watchers.on_predict_begin()
-        batches, done, results = source.epoch(0), 0, []
+        with kept_memory():
+            results = self._predict_pass(source.epoch(0), layout, watchers, steps)
+        watchers.on_predict_end()
+        if len(results) == 1:
+            return jax.tree.map(np.array, results[0])
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+
+    def _predict_pass(self, batches: Pass, layout: Layout, watchers: CallbackList, steps: int | None) -> list[Any]:
+        """The outputs of each batch; one batch is computed while the one before it is copied out."""
+        weights = [*layout.trainable, *layout.fixed]
+        results: list[Any] = []
         waiting: Any = None
+        done = 0
         while steps is None or done < steps:
             head = batches.peek()
             if head is None:
@@ -70,7 +87,7 @@ class Prediction:
             chunk = batches.take(1, 1)
             watchers.on_predict_batch_begin(done)
             outputs = run([*map(peek, weights)], chunk.arrays)
-            if waiting is not None:  # one batch is computed while the one before it is copied out
+            if waiting is not None:
                 results.append(jax.tree.map(np.asarray, waiting))
             waiting = outputs
             if watchers.wants_batches("predict"):
@@ -79,11 +96,7 @@ class Prediction:
             watchers.on_progress("predict", done, None)
         if waiting is None:
             raise ValueError("predict: x has no batches. Check that its iterator yields at least one.")
-        results.append(jax.tree.map(np.asarray, waiting))
-        watchers.on_predict_end()
-        if done == 1:
-            return jax.tree.map(np.array, results[0])
-        return jax.tree.map(lambda *parts: np.concatenate(parts), *results)
+        return [*results, jax.tree.map(np.asarray, waiting)]
 
     def _predictor(self, layout: Layout, arrays: list, tree: Any) -> Callable[..., Any]:
         """The compiled function for batches of this shape; for one plain array it also serves `predict` directly."""

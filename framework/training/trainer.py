@@ -13,17 +13,17 @@ from lamina.callbacks.callback import CallbackList
 from lamina.callbacks.history import History
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.core.checks import check_int
-from lamina.core.errors import listing
 from lamina.core.nest import map_structure
 from lamina.executor.compile_cache import enable_compile_cache
-from lamina.executor.feed import Source
+from lamina.executor.feed import ArraySource, Source
 from lamina.executor.interrupt import InterruptGuard
 from lamina.executor.lease import Lease, peek
+from lamina.executor.memory import kept_memory
 from lamina.executor.program import Program
 from lamina.metrics.metric import Metric
 from lamina.state.frame import ScratchFrame
 from lamina.state.rng import default_seed, make_key
-from lamina.training.checks import check_verbose, rows, validates
+from lamina.training.checks import check_verbose, refuse_unknown, rows, validates
 from lamina.training.compiled import CompileMetrics, Outputs
 from lamina.training.compiling import Compilable
 from lamina.training.data import (
@@ -36,6 +36,7 @@ from lamina.training.data import (
 from lamina.training.loop import run_pass
 from lamina.training.prediction import Prediction
 from lamina.training.steps import Layout, test_program_step, train_program_step
+from lamina.training.targets import check_targets
 
 
 class Trainer(Compilable, Prediction):
@@ -59,8 +60,9 @@ class Trainer(Compilable, Prediction):
 
     def _prepare(self, method: str, source: Source, train: bool) -> Layout:
         """Builds the model, the losses, the metrics and the optimizer for the data, and returns the layout."""
+        batch = None
         if self._compiled_for is None or not self.built:  # type: ignore[attr-defined]
-            leaves, tree = source.spec()
+            batch = leaves, tree = source.spec()
             x, y, _ = unpack_x_y_sample_weight(jax.tree.unflatten(tree, leaves))
             y_pred = self._outputs_for(leaves, tree)
             outputs = Outputs(y_pred, getattr(self, "output_names", None))
@@ -73,8 +75,8 @@ class Trainer(Compilable, Prediction):
                 targets = loss.targets(y) if loss is not None else outputs.flat(y, "y")
                 self._compile_metrics.build(outputs, y, y_pred, targets)
                 self._build_metrics(targets, outputs.flat(y_pred, "the outputs"))
-            self._check_targets(method, y, y_pred, outputs)
             self._compiled_for = outputs
+        self._check_targets(method, source, batch)
         if train and not self.optimizer.built:
             self._assign_paths()  # type: ignore[attr-defined]
             self.optimizer.build(self.trainable_variables)  # type: ignore[attr-defined]
@@ -94,32 +96,18 @@ class Trainer(Compilable, Prediction):
 
             jax.eval_shape(feed, target, pred[index])  # variables that the first update makes
 
-    def _check_targets(self, method: str, y: Any, y_pred: Any, outputs: Outputs) -> None:
-        """Catches targets that no loss could mean, before anything is traced."""
-        if self._compile_loss is None or y is None:
+    def _check_targets(self, method: str, source: Source, batch: tuple | None) -> None:
+        """Checks the targets: all of them before a run over arrays, else those of the first batch."""
+        if method in ("fit", "evaluate") and isinstance(source, ArraySource):
+            batch = source.leaves, source.tree
+        if self._compile_loss is None or batch is None or source.checked:
             return
-        rows = zip(
-            self._compile_loss.losses,
-            self._compile_loss.targets(y),
-            outputs.flat(y_pred, "the outputs"),
-            outputs.names,
-            strict=True,
-        )
-        for loss, target, pred, name in rows:
-            if loss is None or target is None:
-                continue
-            kind = getattr(loss, "name", "")
-            if "sparse_categorical" in str(kind) and np.issubdtype(target.dtype, np.floating):
-                if np.isnan(target).any():
-                    raise ValueError(
-                        f"{method}: y has NaN where '{kind}' of output '{name}' expects class numbers. Drop those "
-                        "samples, or replace NaN by a class and give it weight 0 in sample_weight."
-                    )
-            if "categorical_crossentropy" == kind and target.shape[-1:] != pred.shape[-1:] and pred.shape[-1] > 1:
-                raise ValueError(
-                    f"{method}: '{kind}' expects one-hot y of shape (..., {pred.shape[-1]}), got {target.shape}. For "
-                    "class numbers use loss='sparse_categorical_crossentropy'."
-                )
+        source.checked = True
+        _, y, sample_weight = unpack_x_y_sample_weight(jax.tree.unflatten(batch[1], batch[0]))
+        if y is not None:
+            loss, outputs = self._compile_loss, self._compiled_for
+            weights = loss.spread_weights(sample_weight)
+            check_targets(method, loss.losses, loss.targets(y), weights, outputs.shapes, outputs.names)
 
     def _program(self, kind: str, make_step: Callable[..., Any], layout: Layout, values: list) -> Callable[..., Any]:
         """`program_for(arrays, tree, each)` for `run_pass`."""
@@ -181,6 +169,7 @@ class Trainer(Compilable, Prediction):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        **kwargs: Any,
     ) -> History:
         """Trains the model.
 
@@ -202,6 +191,7 @@ class Trainer(Compilable, Prediction):
             validation_steps: batches a validation; by default all there are.
             validation_batch_size: samples a batch of validation; by default `batch_size`.
             validation_freq: validate every so many epochs, or after the epochs listed.
+            **kwargs: none; an unknown argument is an error that suggests the closest.
 
         Returns:
             The History: `history.history["loss"]` holds the loss of each epoch.
@@ -210,6 +200,7 @@ class Trainer(Compilable, Prediction):
             RuntimeError: the model is not compiled.
             ValueError: the data does not fit the model or itself; the message says how.
         """
+        refuse_unknown("fit", Trainer.fit, kwargs)
         self._require_compiled("fit")
         check_int("fit", "epochs", epochs, 0)
         check_int("fit", "initial_epoch", initial_epoch, 0)
@@ -248,7 +239,7 @@ class Trainer(Compilable, Prediction):
         self.history = history
         zeros = self._zero_metrics(layout)
         span = layout.metrics_slice
-        with InterruptGuard() as guard, Lease(layout.variables) as lease:
+        with kept_memory(), InterruptGuard() as guard, Lease(layout.variables) as lease:
             values = lease.values
             values.append(np.uint32(self._seed % 2**32))
             program_for = self._program("train", train_program_step, layout, values)
@@ -332,8 +323,7 @@ class Trainer(Compilable, Prediction):
         Returns:
             The loss, or a list of the loss and metrics, or a dict.
         """
-        if kwargs:
-            raise TypeError(f"evaluate: unexpected keyword argument {listing(list(kwargs), 'and')}.")
+        refuse_unknown("evaluate", Trainer.evaluate, kwargs)
         self._require_compiled("evaluate")
         verbose = check_verbose("evaluate", verbose)
         source = make_source("evaluate", x, y, sample_weight, batch_size)
@@ -353,7 +343,8 @@ class Trainer(Compilable, Prediction):
         metric_values = self._zero_metrics(layout)
         values = [*weights, *metric_values, np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
-        _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
+        with kept_memory():
+            _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
         if last is None:
             raise ValueError("evaluate: x has no batches. Check that its iterator yields at least one (x, y).")
         logs = last.read()
@@ -387,7 +378,7 @@ class Trainer(Compilable, Prediction):
         self._require_compiled("train_on_batch")
         source = make_source("train_on_batch", x, y, sample_weight, rows(x), False, class_weight)
         layout = self._prepare("train_on_batch", source, train=True)
-        with InterruptGuard() as guard, Lease(layout.variables) as lease:
+        with kept_memory(), InterruptGuard() as guard, Lease(layout.variables) as lease:
             lease.values[layout.metrics_slice] = self._zero_metrics(layout)
             lease.values.append(np.uint32(self._seed % 2**32))
             try:
