@@ -145,8 +145,8 @@ def _limits(dtype: Any) -> tuple:
 def _inside(limit: float, dtype: Any, direction: int) -> Any:
     rounded = np.asarray(limit, dtype)
     if (int(rounded) - int(limit)) * direction < 0:
-        rounded = jnp.nextafter(rounded, jnp.asarray(0, dtype))
-    return np.asarray(rounded)
+        rounded = np.nextafter(rounded, np.zeros((), dtype))
+    return rounded
 
 
 @op
