@@ -86,6 +86,7 @@ class Program:
         donate: bool = True,
     ):
         self.each = each
+        self.compilations = 0
         self.steps = 1
         self._adapts = most_steps is None
         self._warm = False
@@ -122,7 +123,12 @@ class Program:
             self.steps = most_steps
         self.capacity = most_steps
         run = self._make(jaxpr_as_fun(closed), shapes[0], len(values))
-        self._run = jax.jit(run, donate_argnums=(0,) if donate else ())
+
+        def counted(*args: Any) -> tuple:
+            self.compilations += 1  # runs when the program is traced, which is when it is compiled
+            return run(*args)
+
+        self._run = jax.jit(counted, donate_argnums=(0,) if donate else ())
 
     def _make(self, step: Callable[..., Any], logs: list[Any], n_values: int) -> Callable[..., Any]:
         """The function of a call: `run(changed, fixed, stacked batch, steps, number) -> (changed, packed, others)`."""
@@ -207,11 +213,6 @@ class Program:
                 self.steps = min(self.capacity, 2 * steps)
             elif seconds > 8 * self._chunk_seconds:
                 self.steps = max(1, steps // 2)
-
-    @property
-    def compilations(self) -> int:
-        """How often the program has been compiled."""
-        return 0 if self._eager is not None else self._run._cache_size()
 
 
 clock = time.perf_counter
