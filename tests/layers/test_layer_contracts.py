@@ -55,11 +55,26 @@ def inner(name, **kwargs):
     return make
 
 
+def cells(*names):
+    """Fresh recurrent cells for each object made from a row."""
+
+    def make():
+        return [getattr(layers, name)(3) for name in names]
+
+    return make
+
+
 @register_serializable("layer_contracts")
 def squares(x):
     return x**2
 
 
+LABELLED = {"images": PIXELS, "labels": np.eye(3, dtype="float32")}
+BOXED = {"images": PIXELS, "bounding_boxes": {"boxes": floats(3, 2, 4), "labels": floats(3, 2)}}
+RANDOM = {"same": "each call draws anew"}
+STEPS = {"gradient": "the output is a step function of the input"}
+INTEGERS = {"mixed": "the output is of integers", **STEPS}
+LABELS = {"mixed": "labels stay float32"}
 INNER_POLICY = {"mixed": "the layer inside computes in its own dtype"}
 
 ROWS = [
@@ -145,6 +160,42 @@ ROWS = [
     Row("Dot", {"axes": (2, 2), "normalize": True}, [SEQUENCE, SEQUENCE + 1]),
     Row("Rescaling", {"scale": [1.0, 2.0, 3.0, 4.0], "offset": 1.0}, VECTOR),
     Row("Normalization", {"mean": [1.0, 2.0, 3.0, 4.0], "variance": [1.0, 2.0, 3.0, 4.0]}, VECTOR),
+    Row("CategoryEncoding", {"num_tokens": 9}, integers(9, 3, 6)),
+    Row("Discretization", {"bin_boundaries": [-1.0, 0.0, 1.0]}, VECTOR, skip=INTEGERS),
+    Row("Resizing", {"height": 5, "width": 9, "pad_to_aspect_ratio": True}, PIXELS),
+    Row("CenterCrop", {"height": 5, "width": 12}, PIXELS),
+    Row("RandomCrop", {"height": 5, "width": 6}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomFlip", {}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomRotation", {"factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomTranslation", {"height_factor": 0.2, "width_factor": (0.1, 0.2)}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomZoom", {"height_factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomShear", {"x_factor": 0.2, "y_factor": 0.1}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomPerspective", {"fill_value": 1.0}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomElasticTransform", {"scale": (0.5, 1.0)}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomBrightness", {"factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomContrast", {"factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomColorDegeneration", {"factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomColorJitter", {"brightness_factor": 0.2, "hue_factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomGrayscale", {"factor": 0.5}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomHue", {"factor": 0.2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomInvert", {"factor": 0.5}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomPosterization", {"factor": 5}, PIXELS, {"training": True}, {**RANDOM, **STEPS}),
+    Row("RandomSaturation", {"factor": 0.5}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomSharpness", {"factor": 0.5}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomGaussianBlur", {"kernel_size": (3, 5)}, PIXELS, {"training": True}, RANDOM),
+    Row("RandomErasing", {"fill_value": 0}, PIXELS, {"training": True}, RANDOM),
+    Row("Solarization", {"threshold_factor": 0.5}, PIXELS, {"training": True}, RANDOM),
+    Row("AutoContrast", {}, PIXELS),
+    Row("Equalization", {"bins": 64}, PIXELS, skip=STEPS),
+    Row("ContrastLimitedAdaptiveHistogramEqualization", {"tile_grid_size": (2, 3)}, PIXELS, skip=STEPS),
+    Row("MixUp", {"alpha": 0.4}, LABELLED, {"training": True}, {**RANDOM, **LABELS}),
+    Row("CutMix", {"factor": 0.4}, LABELLED, {"training": True}, {**RANDOM, **LABELS}),
+    Row("AugMix", {"num_chains": 2}, PIXELS, {"training": True}, RANDOM),
+    Row("RandAugment", {"num_ops": 3}, PIXELS, {"training": True}, RANDOM),
+    Row("MaxNumBoundingBoxes", {"max_number": 3, "bounding_box_format": "xyxy"}, BOXED),
+    Row("Pipeline", {"layers": [layers.Rescaling(2.0), layers.Flatten()]}, PIXELS, skip={"name": "takes layers only"}),
+    Row("STFTSpectrogram", {"mode": "psd", "frame_length": 8, "frame_step": 4}, floats(2, 32, 2)),
+    Row("MelSpectrogram", {"fft_length": 16, "sequence_stride": 4, "num_mel_bins": 3}, floats(2, 64)),
     Row("TimeDistributed", {"layer": inner("Dense", units=3)}, SEQUENCE, skip=INNER_POLICY),
     Row(
         "TimeDistributed",
@@ -153,6 +204,43 @@ ROWS = [
         {"training": True},
         INNER_POLICY,
         "training",
+    ),
+    Row("SimpleRNNCell", {"units": 3}, VECTOR, {"states": [floats(3, 3)]}),
+    Row("GRUCell", {"units": 3, "reset_after": False}, VECTOR, {"states": [floats(3, 3)]}),
+    Row("LSTMCell", {"units": 3}, VECTOR, {"states": [floats(3, 3), floats(3, 3)]}),
+    Row(
+        "StackedRNNCells",
+        {"cells": cells("LSTMCell", "GRUCell")},
+        VECTOR,
+        {"states": [[floats(3, 3), floats(3, 3)], [floats(3, 3)]]},
+        INNER_POLICY,
+    ),
+    Row("RNN", {"cell": inner("GRUCell", units=3), "return_state": True}, SEQUENCE, skip=INNER_POLICY),
+    Row("RNN", {"cell": cells("LSTMCell", "SimpleRNNCell")}, SEQUENCE, skip=INNER_POLICY, label="stacked"),
+    Row("SimpleRNN", {"units": 3, "go_backwards": True, "return_sequences": True}, SEQUENCE),
+    Row("GRU", {"units": 3, "return_sequences": True}, SEQUENCE, {"mask": integers(2, 3, 6) > 0}),
+    Row("GRU", {"units": 3, "unroll": True, "reset_after": False}, SEQUENCE, label="unrolled"),
+    Row("LSTM", {"units": 3, "return_state": True}, SEQUENCE),
+    Row("LSTM", {"units": 3, "dropout": 0.5, "unit_forget_bias": False}, SEQUENCE, label="dropout"),
+    Row("Bidirectional", {"layer": inner("GRU", units=3, return_state=True)}, SEQUENCE, skip=INNER_POLICY),
+    Row("ConvLSTM1D", {"filters": 2, "kernel_size": 2, "padding": "same"}, IMAGE),
+    Row("ConvLSTM2D", {"filters": 2, "kernel_size": 2, "return_sequences": True}, VOLUME),
+    Row("ConvLSTM3D", {"filters": 2, "kernel_size": 2, "strides": 2}, floats(3, 2, 4, 3, 4, 2)),
+    Row("Attention", {"use_scale": True}, [SEQUENCE, SEQUENCE + 1], {"use_causal_mask": True}),
+    Row("AdditiveAttention", {}, [SEQUENCE, SEQUENCE + 1]),
+    Row("MultiHeadAttention", {"num_heads": 2, "key_dim": 3}, SEQUENCE, {"value": floats(3, 5, 4)}),
+    Row(
+        "MultiHeadAttention",
+        {"num_heads": 2, "key_dim": 3, "value_dim": 2, "output_shape": (2, 3), "use_gate": True, "sliding_window": 2},
+        SEQUENCE,
+        {"value": SEQUENCE, "use_causal_mask": True, "return_attention_scores": True},
+        label="scores",
+    ),
+    Row(
+        "GroupQueryAttention",
+        {"head_dim": 3, "num_query_heads": 4, "num_key_value_heads": 2, "use_gate": True},
+        SEQUENCE,
+        {"value": floats(3, 5, 4)},
     ),
 ]
 IDS = [f"{row.name}{'-' if row.label else ''}{row.label}" for row in ROWS]
@@ -209,20 +297,24 @@ def test_eager_jit_and_symbolic_agree(row):
     run, values = pure(layer, row)
     compiled, updates = jax.jit(run)(*values, row.inputs)
     eager = layer(row.inputs, **row.call)
-    close(eager, compiled)
+    if "same" not in row.skip:
+        close(eager, compiled, 1e-4 if "gradient" in row.skip else 1e-5)
     close([v.value for v in layer.non_trainable_variables], updates)
 
     def symbol(x):
         return lamina.Input(batch_shape=(None, *x.shape[1:]), dtype=str(x.dtype))
 
+    tensors = {k: v for k, v in row.call.items() if not isinstance(v, bool)}
     plain = {k: v for k, v in row.call.items() if isinstance(v, bool)}
-    symbolic = row.make()(jax.tree.map(symbol, row.inputs), **plain)
+    symbolic = row.make()(jax.tree.map(symbol, row.inputs), **jax.tree.map(symbol, tensors), **plain)
     for s, x in zip(leaves(symbolic), leaves(eager), strict=True):
         assert (s.shape[1:], s.dtype) == (x.shape[1:], str(x.dtype))
         assert s.shape[0] is None
     shapes = jax.tree.map(lambda x: tuple(x.shape), row.inputs)
-    flat = leaves(layer.compute_output_shape(shapes))
-    assert flat == [d for x in leaves(eager) for d in x.shape]
+    others = {f"{k}_shape": jax.tree.map(lambda x: tuple(x.shape), v) for k, v in tensors.items() if k != "mask"}
+    if not any(plain.values()):
+        flat = leaves(layer.compute_output_shape(shapes, **others))
+        assert flat == [d for x in leaves(eager) for d in x.shape]
 
 
 def test_config_round_trip(row):
@@ -233,7 +325,8 @@ def test_config_round_trip(row):
     twin(row.inputs, **row.call)
     twin.set_weights(weights)
     layer.set_weights(weights)
-    close(twin(row.inputs, **row.call), layer(row.inputs, **row.call))
+    if "same" not in row.skip:
+        close(twin(row.inputs, **row.call), layer(row.inputs, **row.call))
     text = json.dumps(serialize_object(layer))
     again = deserialize_object(json.loads(text))
     assert json.loads(json.dumps(again.get_config())) == json.loads(json.dumps(layer.get_config()))
@@ -265,7 +358,7 @@ def test_gradients_are_finite(row):
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1) if floating else 0))(trainable, row.inputs)
     for g in leaves(gradient):
         assert np.isfinite(np.asarray(g)).all()
-    if leaves(gradient):
+    if leaves(gradient) and "gradient" not in row.skip:
         assert any(np.abs(np.asarray(g)).max() > 0 for g in leaves(gradient))
 
 
