@@ -86,17 +86,22 @@ def pool_by_hand(x: np.ndarray, y: np.ndarray, fn: Callable) -> Iterator[Any]:
 
 def block(title: str, n: int, rows: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
     best = dict.fromkeys(rows, float("inf"))
+    cpu = dict.fromkeys(rows, float("inf"))
     for _ in range(repeats):
         for name, make in rows.items():
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             count = sum(len(batch[0]) for batch in make())
             best[name] = min(best[name], time.perf_counter() - start)
+            cpu[name] = min(cpu[name], time.process_time() - start_cpu)
             if count != n:
                 raise RuntimeError(f"{name} gave {count} of {n} elements")
-    top = next(iter(best.values()))
+    top, top_cpu = next(iter(best.values())), next(iter(cpu.values()))
     print(f"\n{title}")
     for name, seconds in best.items():
-        print(f"  {name:44s} {n / seconds:12,.0f} elements/s   {top / seconds:5.2f} of the first row")
+        print(
+            f"  {name:44s} {n / seconds:12,.0f} elements/s   {top / seconds:5.2f} of the first row"
+            f"   {cpu[name] / n * 1e6:7.2f} us of this process an element ({top_cpu / cpu[name]:.2f})"
+        )
     return best
 
 
