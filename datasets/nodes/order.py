@@ -267,14 +267,13 @@ class Shuffle(RandomNode):
         super().__init__(child, seed=seed, name=name)
         if buffer_size is not None:
             buffer_size = check_int(self.label, "buffer_size", buffer_size)
-            if buffer_size < 1:
-                n = child.cardinality()
-                if n == INFINITE or buffer_size < -2:
-                    raise ValueError(
-                        f"{self.label}: buffer_size must be at least 1, or None to shuffle the whole dataset, "
-                        f"got {buffer_size}."
-                    )
+            if buffer_size == UNKNOWN:  # shuffle(dataset.cardinality()) shuffles all, as in tf.data
                 buffer_size = None
+            elif buffer_size < 1:
+                raise ValueError(
+                    f"{self.label}: buffer_size must be at least 1, or None to shuffle the whole dataset, "
+                    f"got {buffer_size}."
+                )
         self.buffer_size = buffer_size
         self.anew = reshuffle_each_iteration is None or bool(reshuffle_each_iteration)
         if buffer_size is None and child.cardinality() == INFINITE:

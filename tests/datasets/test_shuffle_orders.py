@@ -128,4 +128,6 @@ def test_shuffle_of_an_endless_dataset():
         Dataset.range(3).repeat().shuffle(None)
     for size in (0, -5):
         with pytest.raises(ValueError, match="buffer_size must be at least 1"):
-            Dataset.range(3).repeat().shuffle(size)
+            Dataset.range(3).shuffle(size)
+    unknown = Dataset.range(9).filter(lambda x: True)
+    assert sorted(unknown.shuffle(unknown.cardinality())) == list(range(9))
