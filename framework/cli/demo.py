@@ -31,10 +31,10 @@ def build_model() -> Sequential:
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(),
-            layers.Dropout(0.2),
+            layers.Dropout(0.1),
             layers.Conv2D(64, 3, padding="same", activation="relu"),
             layers.GlobalAveragePooling2D(),
-            layers.Dropout(0.3),
+            layers.Dropout(0.2),
             layers.Dense(10),
         ],
         name="digits",
@@ -50,7 +50,7 @@ def run_demo(epochs: int, folder: str, seed: int) -> int:
     print(f"Handwritten digits (UCI): {len(x)} images of 8x8 to train on, {len(x_test)} held out\n")
     model = build_model()
     model.compile(
-        optimizer=optimizers.Adam(2e-3),
+        optimizer=optimizers.Adam(optimizers.schedules.CosineDecay(4e-3, epochs * -(-len(x) // 32))),
         loss=losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="train a small CNN on handwritten digits",
         description="Trains a small convolutional network on 1,797 handwritten digits that come with the package.",
     )
-    demo.add_argument("--epochs", type=int, default=12, help="passes over the training data (default 12)")
+    demo.add_argument("--epochs", type=int, default=20, help="passes over the training data (default 20)")
     demo.add_argument("--folder", default="lamina_demo", help="where results go (default lamina_demo)")
     demo.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation (default 0)")
     options = parser.parse_args(arguments)
