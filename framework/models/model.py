@@ -70,7 +70,7 @@ class Model(Trainer, Layer):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A Functional model if `Model` itself is given inputs and outputs."""
         graph = len(args) > 1 or "outputs" in kwargs
-        return super().__new__(Functional if cls is Model and graph else cls, *args, **kwargs)  # type: ignore[return-value]
+        return super().__new__(Functional if cls is Model and graph else cls, *args, **kwargs)
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -169,8 +169,8 @@ class Model(Trainer, Layer):
         """The names of the layers that make the outputs; None for a subclassed model."""
         if self.network is None:
             return None
-        operations = [s.node.operation for s in self.network.output_symbols]  # type: ignore[union-attr]
-        return [getattr(o, "name", None) or getattr(o, "__name__", "output") for o in operations]
+        operations = [s.node.operation for s in self.network.output_symbols]
+        return [str(getattr(o, "name", None) or getattr(o, "__name__", "output")) for o in operations]
 
     def _graph(self, what: str) -> Network:
         if self.network is None:

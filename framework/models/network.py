@@ -88,12 +88,12 @@ class Network:
         settle_names(self.layers, owner)
         _name_ops(self.operations)
         for symbol in self.input_symbols:
-            symbol.name = symbol.node.operation.name  # type: ignore[union-attr]
+            symbol.name = symbol.node.operation.name
 
     def maker(self, symbol: Symbol) -> tuple[Node, int]:
         """The call in this network that makes a symbol, and the symbol's place among its outputs."""
         symbol = self._entry.get(id(symbol), symbol)
-        return symbol.node, symbol.index  # type: ignore[return-value]
+        return symbol.node, symbol.index
 
     def _nodes(self) -> list[Node]:
         """All calls, each after those that it needs."""
@@ -139,9 +139,9 @@ class Network:
         for node in self.nodes:
             found[_identity(node)].nodes.append(node)
         for symbol in self.input_symbols:
-            key = _identity(symbol.node)  # type: ignore[arg-type]
+            key = _identity(symbol.node)
             if key not in found:  # an input that nothing uses
-                found[key] = Operation(symbol.node.operation, [symbol.node])  # type: ignore[union-attr,list-item]
+                found[key] = Operation(symbol.node.operation, [symbol.node])
                 self._met[key] = -1
         keys = sorted(found, key=lambda k: (-depth.get(k, 0), self._met[k]))
         return [found[k] for k in keys]
@@ -205,7 +205,7 @@ class Network:
     def _fit(self, symbol: Symbol, x: Any) -> Any:
         """One input, with a last axis of size 1 added or dropped where only that is amiss, in the symbol's dtype."""
         if x is None:
-            if symbol.node.operation.optional:  # type: ignore[union-attr]
+            if symbol.node.operation.optional:
                 return None
             raise ValueError(
                 f"{self.owner}: input '{symbol.name}' of shape {symbol.shape} is missing, got None. Pass an array, or "

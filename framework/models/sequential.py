@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import jax
-
 from lamina.core.config import deserialize_object, serialize_object, serialize_value
 from lamina.core.errors import describe, owner_label
 from lamina.layers.input_layer import Input, InputLayer
@@ -114,7 +112,7 @@ class Sequential(Model):
         if not self._stack:
             raise ValueError(f"{owner_label(self)}: has no layers, so it cannot be called. Add some first.")
         x = arguments.get("inputs")
-        if hasattr(x, "shape") and self._input is None:
+        if x is not None and hasattr(x, "shape") and self._input is None:
             self._input = Input(batch_shape=(None, *x.shape[1:]), dtype=str(x.dtype))
             self._rebuild()
 
@@ -136,7 +134,7 @@ class Sequential(Model):
     def _children(self) -> Iterator[tuple[str, Layer]]:
         yield from ((layer.name, layer) for layer in self._stack)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:  # type: ignore[override]
+    def compute_output_shape(self, input_shape: Any) -> Any:
         """The shape after all layers."""
         for layer in self._stack:
             input_shape = layer.compute_output_shape(input_shape)
@@ -146,7 +144,7 @@ class Sequential(Model):
         """The layers' configs."""
         layers: list[Layer] = list(self._stack)
         if self._input is not None:
-            layers.insert(0, self._input.node.operation)  # type: ignore[union-attr]
+            layers.insert(0, self._input.node.operation)
         config: dict[str, Any] = {
             "name": self.name,
             "trainable": self.trainable,
@@ -175,6 +173,3 @@ class Sequential(Model):
 def _hint_dtype(layer: Layer) -> str:
     """The dtype of the input that a first layer wants: its own, or int32 for one that looks its input up."""
     return "int32" if type(layer).__name__ == "Embedding" else layer.compute_dtype
-
-
-__all__ = ["Sequential", "jax"]

@@ -60,7 +60,7 @@ def split_dataset(
 def _sizes(total: int, left: float | int | None, right: float | int | None) -> tuple[int, int]:
     if left is None and right is None:
         raise ValueError("split_dataset: give left_size= or right_size=, a fraction or a number of elements.")
-    counts = []
+    counts: list[int | None] = []
     for name, size in (("left_size", left), ("right_size", right)):
         if size is None:
             counts.append(None)
@@ -72,9 +72,9 @@ def _sizes(total: int, left: float | int | None, right: float | int | None) -> t
             counts.append(round(float(size) * total))
         else:
             counts.append(int(size))
-    a, b = counts
-    a = total - b if a is None else a
-    b = total - a if b is None else b
+    given_left, given_right = counts
+    a = total - (given_right or 0) if given_left is None else given_left
+    b = total - a if given_right is None else given_right
     if a <= 0 or b <= 0 or a + b > total:
         raise ValueError(
             f"split_dataset: left_size={left} and right_size={right} of {total} elements make parts of {a} and {b}; "
