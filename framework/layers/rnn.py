@@ -65,7 +65,7 @@ class RNN(Layer):
         super().__init__(**kwargs)
         if isinstance(cell, (list, tuple)):
             cell = StackedRNNCells(cell)
-        if not callable(getattr(cell, "call", None)) or not hasattr(cell, "state_size"):
+        if isinstance(cell, RNN) or not callable(getattr(cell, "call", None)) or not hasattr(cell, "state_size"):
             raise TypeError(
                 f"{owner_label(self)}: cell must have a call(inputs, states) method and a state_size, got "
                 f"{describe(cell)}. Layers such as LSTM are not cells; LSTMCell is."
