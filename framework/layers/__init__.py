@@ -60,3 +60,20 @@ from lamina.layers.wrapper import TimeDistributed, Wrapper
 from lamina.layers.attention import AdditiveAttention, Attention
 from lamina.layers.bidirectional import Bidirectional
 from lamina.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from lamina.layers.category_encoding import CategoryEncoding, Discretization
+from lamina.layers.image_size import CenterCrop, RandomCrop, Resizing
+from lamina.layers.image_geometry import (
+    RandomElasticTransform, RandomFlip, RandomPerspective, RandomRotation, RandomShear, RandomTranslation,
+    RandomZoom,
+)
+from lamina.layers.image_color import (
+    RandomBrightness, RandomColorDegeneration, RandomColorJitter, RandomContrast, RandomGrayscale, RandomHue,
+    RandomInvert, RandomPosterization, RandomSaturation, Solarization,
+)
+from lamina.layers.image_filter import (
+    AutoContrast, ContrastLimitedAdaptiveHistogramEqualization, Equalization, RandomErasing, RandomGaussianBlur,
+    RandomSharpness,
+)
+from lamina.layers.image_mixing import AugMix, CutMix, MixUp, RandAugment
+from lamina.layers.pipeline import MaxNumBoundingBoxes, Pipeline
+from lamina.layers.spectrogram import MelSpectrogram, STFTSpectrogram
