@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from lamina.core.errors import describe
 from lamina.optimizers.optimizer import Optimizer
+from lamina.optimizers.slots import unique_names
 from lamina.state.variable import Variable
+
+
+def _is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _key_bits(state: Any) -> Any:
+    """A state with the bits of random keys in their place, since a variable cannot hold a key."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
 
 
 class OptaxOptimizer(Optimizer):
@@ -48,14 +60,39 @@ class OptaxOptimizer(Optimizer):
                 raise ValueError(f"OptaxOptimizer: give {argument} to the transformation, as in optax.adamw(...).")
         super().__init__(None, **kwargs)
         self._transformation = transformation
+        self._key_kinds: list[Any] = []
 
     def transformation(self) -> optax.GradientTransformation:
         """The update rule, as it was given."""
         # Extra arguments are for the rules of this package; a foreign one may choke on them.
         rule = optax.with_extra_args_support(self._transformation)
-        return optax.GradientTransformation(
-            rule.init, lambda updates, state, params=None: rule.update(updates, state, params)
-        )
+
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            changes, state = rule.update(updates, self._with_keys(state), params)
+            return changes, _key_bits(state)
+
+        return optax.GradientTransformation(lambda params: _key_bits(rule.init(params)), update)
+
+    def _with_keys(self, state: Any) -> Any:
+        """A state with random keys in the place of their bits."""
+        leaves, tree = jax.tree.flatten(state)
+        pairs = zip(leaves, self._key_kinds, strict=True)
+        return tree.unflatten([x if k is None else jax.random.wrap_key_data(x, impl=k) for x, k in pairs])
+
+    def build(self, variables: Sequence[Variable]) -> None:
+        """Makes the slots for `variables`."""
+        if not self.built:
+            names = unique_names(variables)
+            shapes = {n: jax.ShapeDtypeStruct(v.shape, v.dtype) for n, v in zip(names, variables, strict=True)}
+            kinds: list[Any] = []
+
+            def look(params: Any) -> None:
+                leaves = jax.tree.leaves(self._transformation.init(params))
+                kinds.extend(jax.random.key_impl(x) if _is_key(x) else None for x in leaves)
+
+            jax.eval_shape(look, shapes)
+            self._key_kinds = kinds
+        super().build(variables)
 
     def _initial_state(self, values: Any) -> Any:
         return jax.jit(self._pipeline(frozenset()).init)(values)

@@ -530,6 +530,16 @@ def test_optax_labels_and_injected_learning_rate():
         optimizer.get_config()
 
 
+def test_optax_random_keys_are_carried_along():
+    optimizer = optimizers.OptaxOptimizer(optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(0)), optax.sgd(LR)))
+    own, history = run(optimizer, 2)
+    key = next(v for v in optimizer.variables if v.path.endswith("rng_key"))
+    assert key.dtype == "uint32"
+    noise = (values()[0][0] - history[0][0]) / LR - values()[1][0][0]
+    again = (history[0][0] - history[1][0]) / LR - values()[1][1][0]
+    assert 0 < abs(noise).max() < 3 and abs(noise - again).max() > 1e-3
+
+
 # Optimizers of optimizers, and of one's own.
 
 
