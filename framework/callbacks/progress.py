@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from typing import Any
 
-from tqdm.auto import tqdm as auto_tqdm
 from tqdm.std import tqdm
 
 from lamina.callbacks.callback import Callback
@@ -27,6 +27,15 @@ def format_logs(logs: dict[str, Any]) -> str:
             text = f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
             parts.append(f"{name}={text}")
     return "  ".join(parts)
+
+
+def _bar_class() -> type:
+    """A bar of widgets in a notebook that can show them, else one of text."""
+    if "ipykernel" in sys.modules and find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as notebook_tqdm  # needs ipywidgets, an optional dependency
+
+        return notebook_tqdm
+    return tqdm
 
 
 class ProgbarLogger(Callback):
@@ -52,12 +61,10 @@ class ProgbarLogger(Callback):
         params = self.params or {}
         if params.get("verbose") != 1:
             return
-        in_notebook = "ipykernel" in sys.modules
-        kind = auto_tqdm if in_notebook else tqdm
-        self._bar = kind(
+        self._bar = _bar_class()(
             total=params.get("steps"),
             desc=label,
-            file=sys.stdout if not in_notebook else None,
+            file=sys.stdout,
             mininterval=REFRESH_SECONDS,
             unit="batch",
             dynamic_ncols=True,

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from lamina.callbacks.callback import CallbackList
 from lamina.executor.feed import Pass
 from lamina.executor.interrupt import InterruptGuard
 from lamina.executor.program import Logs, Program, clock
+
+
+class Run(NamedTuple):
+    """What became of a pass: the batches run, the logs of the last, and the seconds it took in all and starved."""
+
+    done: int
+    logs: Logs | None
+    seconds: float
+    starved: float
 
 
 def run_pass(
@@ -21,7 +30,7 @@ def run_pass(
     number: int,
     guard: InterruptGuard | None = None,
     stop: Callable[[], bool] = lambda: False,
-) -> tuple[int, Logs | None]:
+) -> Run:
     """Runs the batches of a pass through programs, chunk by chunk, with one chunk in flight.
 
     Args:
@@ -35,8 +44,6 @@ def run_pass(
         guard: holds Ctrl-C back while values are in flight.
         stop: asked after each chunk whether to end the pass.
 
-    Returns:
-        The number of batches run, and the logs of the last.
     """
     each = callbacks.wants_batches(kind)
     one_by_one = each and callbacks.needs_each_batch(kind)
@@ -44,7 +51,8 @@ def run_pass(
     done = 0
     logs: Logs | None = None
     flying: Logs | None = None
-    started = clock()
+    starved = 0.0
+    began = started = clock()
     while limit is None or done < limit:
         head = batches.peek()
         if head is None:
@@ -54,6 +62,8 @@ def run_pass(
         if limit is not None:
             steps = min(steps, limit - done)
         chunk = batches.take(min(steps, program.capacity), program.capacity)
+        if flying is not None and flying.ready():  # the device had nothing to do for some of that time
+            starved += clock() - started
         if each:
             begin(done, None)
             if one_by_one and stop():
@@ -78,4 +88,4 @@ def run_pass(
         callbacks.on_progress(kind, done, logs)
         if stop():
             break
-    return done, logs
+    return Run(done, logs, clock() - began, starved)

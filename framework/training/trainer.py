@@ -33,7 +33,7 @@ from lamina.training.data import (
     split_validation,
     unpack_x_y_sample_weight,
 )
-from lamina.training.loop import run_pass
+from lamina.training.loop import Run, run_pass
 from lamina.training.prediction import Prediction
 from lamina.training.steps import Layout, test_program_step, train_program_step
 from lamina.training.targets import check_targets
@@ -248,7 +248,7 @@ class Trainer(Compilable, Prediction):
                 for epoch in range(initial_epoch, epochs):
                     values[span] = zeros
                     watchers.on_epoch_begin(epoch)
-                    done, last = run_pass(
+                    run = run_pass(
                         source.epoch(epoch),
                         program_for,
                         values,
@@ -259,17 +259,18 @@ class Trainer(Compilable, Prediction):
                         guard,
                         lambda: self.stop_training,
                     )
-                    self._steps_done += done
-                    if last is None:
+                    self._steps_done += run.done
+                    if run.logs is None:
                         self._out_of_data(epoch, initial_epoch)
                         break
-                    if steps_per_epoch is not None and done < steps_per_epoch and not self.stop_training:
+                    if steps_per_epoch is not None and run.done < steps_per_epoch and not self.stop_training:
                         warnings.warn(
-                            f"fit: the data ended after {done} of {steps_per_epoch} batches of epoch {epoch + 1}. "
+                            f"fit: the data ended after {run.done} of {steps_per_epoch} batches of epoch {epoch + 1}. "
                             "Repeat the data, or lower steps_per_epoch.",
                             stacklevel=2,
                         )
-                    logs = last.read()
+                    _tell_if_starved(run, epoch)
+                    logs = run.logs.read()
                     if validation_source is not None and validates(epoch, validation_freq):
                         results = self._evaluate(validation_source, validation_steps, watchers)
                         logs.update({f"val_{k}": v for k, v in results.items()})
@@ -344,7 +345,7 @@ class Trainer(Compilable, Prediction):
         values = [*weights, *metric_values, np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
         with kept_memory():
-            _, last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0)
+            last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0).logs
         if last is None:
             raise ValueError("evaluate: x has no batches. Check that its iterator yields at least one (x, y).")
         logs = last.read()
@@ -382,7 +383,7 @@ class Trainer(Compilable, Prediction):
             lease.values[layout.metrics_slice] = self._zero_metrics(layout)
             lease.values.append(np.uint32(self._seed % 2**32))
             try:
-                done, last = run_pass(
+                run = run_pass(
                     source.epoch(0),
                     self._program("train", train_program_step, layout, lease.values),
                     lease.values,
@@ -394,8 +395,8 @@ class Trainer(Compilable, Prediction):
                 )
             finally:
                 lease.values.pop()
-        self._steps_done += done
-        logs = last.read()  # type: ignore[union-attr]
+        self._steps_done += run.done
+        logs = run.logs.read()  # type: ignore[union-attr]
         return logs if return_dict else self._in_order(logs)
 
     def test_on_batch(self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
@@ -406,8 +407,19 @@ class Trainer(Compilable, Prediction):
         values = [*map(peek, layout.variables), np.uint32(self._seed % 2**32)]
         values[layout.metrics_slice] = self._zero_metrics(layout)
         program_for = self._program("test", test_program_step, layout, values)
-        _, last = run_pass(source.epoch(0), program_for, values, CallbackList(), "test", 1, 0)
+        run = run_pass(source.epoch(0), program_for, values, CallbackList(), "test", 1, 0)
         for v, value in zip(layout.metrics, values[layout.metrics_slice], strict=True):
             v.assign(value)
-        logs = last.read()  # type: ignore[union-attr]
+        logs = run.logs.read()  # type: ignore[union-attr]
         return logs if return_dict else self._in_order(logs)
+
+
+def _tell_if_starved(run: Run, epoch: int) -> None:
+    """Warns when the device spent most of an epoch waiting for data."""
+    if run.seconds > 2.0 and run.starved > 0.5 * run.seconds:
+        warnings.warn(
+            f"fit: the input is the bottleneck: in {run.starved:.1f} of the {run.seconds:.1f} s of epoch {epoch + 1} the "
+            "device waited for data. Dataset.summary() shows the slow stage; prefetch, map(num_parallel_calls=...), "
+            "map(vectorized=True) after batch, or cache make it faster.",
+            stacklevel=3,
+        )

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -156,9 +157,7 @@ def test_validation_takes_the_last_rows_and_leaves_training_metrics_alone():
     model = linear(metrics=["mae"])
     split = model.fit(x, y, batch_size=10, validation_split=0.2, shuffle=False, verbose=0).history
     other = linear(metrics=["mae"])
-    given = other.fit(
-        x[:40], y[:40], batch_size=10, validation_data=(x[40:], y[40:]), shuffle=False, verbose=0
-    ).history
+    given = other.fit(x[:40], y[:40], batch_size=10, validation_data=(x[40:], y[40:]), shuffle=False, verbose=0).history
     assert split == given
     np.testing.assert_allclose(split["val_loss"][0], other.evaluate(x[40:], y[40:], verbose=0)[0], rtol=1e-6)
 
@@ -342,7 +341,9 @@ def test_same_seed_same_run_bit_for_bit():
 
     def run():
         set_random_seed(5)
-        model = Sequential([layers.Input((4,)), layers.Dense(8, activation="relu"), layers.Dropout(0.5), layers.Dense(1)])
+        model = Sequential(
+            [layers.Input((4,)), layers.Dense(8, activation="relu"), layers.Dropout(0.5), layers.Dense(1)]
+        )
         model.compile("adam", "mse")
         x, y = data()
         history = model.fit(x, y, batch_size=16, epochs=3, verbose=0).history["loss"]
@@ -415,7 +416,13 @@ def test_a_subclassed_model_with_own_loss_trains():
 def test_custom_training_by_apply():
     x, y = data()
     model = Sequential(
-        [layers.Input((4,)), layers.Dense(3, activation="tanh"), layers.BatchNormalization(), layers.Dropout(0.2), layers.Dense(1)]
+        [
+            layers.Input((4,)),
+            layers.Dense(3, activation="tanh"),
+            layers.BatchNormalization(),
+            layers.Dropout(0.2),
+            layers.Dense(1),
+        ]
     )
     params, state = model.params, model.state
     before = {k: np.array(v) for k, v in params.items()}
@@ -510,3 +517,15 @@ def test_signal_handler_of_the_user_is_left_in_charge():
     finally:
         signal.signal(signal.SIGINT, previous)
     assert seen
+
+
+def test_fit_says_when_the_input_is_the_bottleneck():
+    x, y = data()
+
+    def slow():
+        for i in range(8):
+            time.sleep(0.3)
+            yield x[i * 8 : i * 8 + 8], y[i * 8 : i * 8 + 8]
+
+    with pytest.warns(UserWarning, match="the input is the bottleneck"):
+        linear().fit(slow, verbose=0)
