@@ -60,6 +60,8 @@ class Configurable:
     # Arguments of the constructor that the config leaves out.
     _unsaved: frozenset[str] = frozenset()
 
+    _captured: dict[str, Any]
+
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_"):

@@ -86,6 +86,6 @@ def _prefix(path: Any) -> str:
         if path.endswith(ending):
             raise ValueError(
                 f"save_weights: weights are kept in TensorFlow's checkpoint format, so {path!r} must be a prefix "
-                f"without '{ending}': {path.removesuffix(ending)!r} makes {path.removesuffix(ending)}.index and .data-*."
+                f"without '{ending}', such as {path.removesuffix(ending)!r}."
             )
     return path

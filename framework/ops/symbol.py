@@ -65,7 +65,7 @@ class Symbol:
         self.shape = tuple(None if d is None else int(d) for d in shape)
         self.dtype = standardize_dtype(dtype)
         self.name = name or "symbol"
-        self.node: Node | None = None
+        self.node: Any = None  # the Node of the call that made it; None before there is one
         self.index = 0
 
     @property

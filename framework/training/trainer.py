@@ -419,7 +419,7 @@ def _tell_if_starved(run: Run, epoch: int) -> None:
     if run.seconds > 2.0 and run.starved > 0.5 * run.seconds:
         warnings.warn(
             f"fit: the input is the bottleneck: the device waited for data in {run.starved:.1f} of the "
-            f"{run.seconds:.1f} s of epoch {epoch + 1}. Dataset.summary() shows the slow stage; prefetch, map(num_parallel_calls=...), "
-            "map(vectorized=True) after batch, or cache make it faster.",
+            f"{run.seconds:.1f} s of epoch {epoch + 1}. Dataset.summary() shows the slow stage; prefetch, "
+            "map(num_parallel_calls=...), map(vectorized=True) after batch, or cache make it faster.",
             stacklevel=3,
         )

@@ -83,7 +83,9 @@ def test_array_source_covers_each_epoch_once_in_its_own_order():
         seen = []
         while rows.peek() is not None:
             chunk = rows.take(2, 3)
-            a, b = (part[: chunk.steps].reshape(-1) for part in chunk.arrays) if chunk.arrays[0].ndim > 1 else chunk.arrays
+            a, b = chunk.arrays
+            if a.ndim > 1:
+                a, b = a[: chunk.steps].reshape(-1), b[: chunk.steps].reshape(-1)
             np.testing.assert_array_equal(a * 2, b)
             seen += a.tolist()
         orders.append(seen)
