@@ -15,6 +15,7 @@ from lamina.core.config import Configurable, _parameters, deserialize_value, ser
 from lamina.core.dtypes import INTS, get_policy, standardize_dtype
 from lamina.core.errors import ShapeError, describe, listing, owner_label
 from lamina.core.errors import did_you_mean as suggest
+from lamina.core.naming import snake_case
 from lamina.layers import calling, tracking
 from lamina.layers.input_spec import check_input
 from lamina.metrics.metric import Metric
@@ -80,7 +81,7 @@ class Layer(Configurable):
         self.auto_named = name is None
         if name is not None and not isinstance(name, str):
             raise TypeError(f"{type(self).__name__}: name must be a string, got {describe(name)}.")
-        self.name = tracking.snake_case(type(self).__name__) if name is None else name
+        self.name = snake_case(type(self).__name__) if name is None else name
         if "/" in self.name:
             raise ValueError(f"{type(self).__name__}: name must not contain '/', got {name!r}.")
         hints = {k: kwargs.pop(k) for k in _INPUT_HINTS if k in kwargs}
@@ -201,7 +202,7 @@ class Layer(Configurable):
     @property
     def weights(self) -> list[Variable]:
         """All weights, those of inner layers included."""
-        return tracking.variables_of(self)
+        return tracking.survey(self).weights
 
     @property
     def variables(self) -> list[Variable]:
@@ -211,14 +212,14 @@ class Layer(Configurable):
     @property
     def trainable_weights(self) -> list[Variable]:
         """The weights that optimizers change; none while the layer is frozen."""
-        allowed = tracking.unfrozen(self)
-        return [v for v in self.weights if v.trainable and id(v) in allowed]
+        return tracking.survey(self).trainable
 
     @property
     def non_trainable_weights(self) -> list[Variable]:
         """The weights that optimizers leave alone."""
-        trainable = {id(v) for v in self.trainable_weights}
-        return [v for v in self.weights if id(v) not in trainable]
+        weights, trainable, _ = tracking.survey(self)
+        free = set(map(id, trainable))
+        return [v for v in weights if id(v) not in free]
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
@@ -226,7 +227,7 @@ class Layer(Configurable):
     @property
     def metrics(self) -> list[Metric]:
         """The metrics that this layer and inner layers hold."""
-        return tracking.metrics_of(self)
+        return tracking.survey(self).metrics
 
     @property
     def layers(self) -> list[Layer]:
@@ -333,13 +334,9 @@ class Layer(Configurable):
         return self._call(args, kwargs)
 
     def _call_symbolic(self, args: tuple, kwargs: dict) -> Any:
-        arguments = calling.bind(self, args, kwargs)
-        self._check_and_build(arguments)
-
-        def run(*a: Any, **k: Any) -> Any:
-            return self._call(a, k)
-
-        outputs = infer(run, args, kwargs, owner_label(self))
+        spec = self.compute_output_spec(*args, **kwargs)
+        # Copies: a layer's own compute_output_spec may return the symbols that it was given.
+        outputs = jax.tree.map(lambda x: Symbol(x.shape, x.dtype) if isinstance(x, Symbol) else x, spec)
         self._nodes.append(Node(self, args, kwargs, outputs))
         return outputs
 

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import types
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lamina.metrics.metric import Metric
 from lamina.state.rng import SeedGenerator
 from lamina.state.variable import Variable
-
-
-def snake_case(name: str) -> str:
-    """`Conv2DTranspose` -> `conv2d_transpose`, as Keras names layers.
-
-    Example:
-        >>> snake_case("MultiHeadAttention"), snake_case("Conv2D")
-        ('multi_head_attention', 'conv2d')
-    """
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-
 
 # Types of attributes that cannot hold a layer or a variable; most attributes are of one of these.
 _PLAIN = frozenset({bool, int, float, str, type(None), types.FunctionType, types.MethodType, np.ndarray})
@@ -77,26 +63,46 @@ def walk(layer: Any) -> list[Any]:
     return found
 
 
-def unfrozen(layer: Any) -> set[int]:
-    """The identities of the variables below `layer` that no frozen layer holds."""
-    found: set[int] = set()
-    seen: set[int] = set()
+class Survey(NamedTuple):
+    """What a layer and the layers inside it own.
 
-    def visit(one: Any) -> None:
-        if id(one) in seen or not one.trainable:
+    `weights` are in Keras' order: own trainable, own fixed, then layer by layer; `trainable` are those among them that
+    no frozen layer holds.
+    """
+
+    weights: list[Variable]
+    trainable: list[Variable]
+    metrics: list[Metric]
+
+
+def survey(layer: Any) -> Survey:
+    """Finds weights, trainable weights and metrics below `layer` in one walk."""
+    weights: dict[int, Variable] = {}
+    metrics: dict[int, Metric] = {}
+    free: set[int] = set()
+    seen: set[tuple[int, bool]] = set()
+
+    def visit(one: Any, frozen: bool) -> None:
+        frozen = frozen or not one._trainable
+        if (id(one), False) in seen or (id(one), frozen) in seen:
             return
-        seen.add(id(one))
-        found.update(id(v) for v in one._own_variables())
+        seen.add((id(one), frozen))
+        own = []
+        for _, item in owned(one, (Variable, Metric), one._untracked):
+            if isinstance(item, Variable):
+                own.append(item)
+            else:
+                metrics[id(item)] = item
+        for v in [v for v in own if v.born_trainable] + [v for v in own if not v.born_trainable]:
+            weights[id(v)] = v
+            if not frozen:
+                free.add(id(v))
         for _, child in one._children():
-            visit(child)
+            visit(child, frozen)
 
-    visit(layer)
-    return found
-
-
-def metrics_of(layer: Any) -> list[Metric]:
-    """The metrics that a layer and the layers inside it hold."""
-    return unique([m for one in walk(layer) for _, m in owned(one, (Metric,), one._untracked)])
+    visit(layer, False)
+    found = list(weights.values())
+    return Survey(found, [v for v in found if v.trainable and id(v) in free], list(metrics.values()))
 
 
 def assign_paths(layer: Any, prefix: str = "") -> None:
@@ -129,12 +135,3 @@ def assign_paths(layer: Any, prefix: str = "") -> None:
                 visit(child, free(key if child.auto_named else child.name) + "/")
 
     visit(layer, prefix)
-
-
-def variables_of(layer: Any) -> list[Variable]:
-    """All weights below `layer`, in Keras' order: own trainable, own fixed, then layer by layer."""
-    result: list[Variable] = []
-    for one in walk(layer):
-        own = one._own_variables()
-        result += [v for v in own if v.born_trainable] + [v for v in own if not v.born_trainable]
-    return unique(result)

@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.errors import ShapeError, describe, listing, owner_label
+from lamina.core.naming import snake_case
 from lamina.core.nest import map_structure, pack
 from lamina.layers.input_layer import Input, InputLayer
 from lamina.layers.layer import Layer
-from lamina.layers.tracking import snake_case
 from lamina.ops.symbol import Node, Symbol, symbols_in
 from lamina.state.masks import get_mask, set_mask
 

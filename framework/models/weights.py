@@ -62,15 +62,15 @@ def load_weights(model: Any, path: str | os.PathLike, skip_mismatch: bool = Fals
         if missing or unknown:
             hint = did_you_mean(missing[0], unknown) if missing else ""
             raise ValueError(
-                f"{owner_label(model)}: the file '{path}' does not hold the weights of this model. Missing in the file: "
-                f"{listing(missing[:5], 'and') or 'none'}; unknown to the model: {listing(unknown[:5], 'and') or 'none'}."
-                f"{hint} skip_mismatch=True loads what fits."
+                f"{owner_label(model)}: the file '{path}' does not hold the weights of this model. Missing in the "
+                f"file: {listing(missing[:5], 'and') or 'none'}; unknown to the model: "
+                f"{listing(unknown[:5], 'and') or 'none'}.{hint} skip_mismatch=True loads what fits."
             )
         if differing:
             p = differing[0]
             raise ShapeError(
-                f"{owner_label(model)}: weight '{p}' has shape {own[p].shape}, in the file '{path}' {tuple(stored[p])}. "
-                "skip_mismatch=True loads what fits."
+                f"{owner_label(model)}: weight '{p}' has shape {own[p].shape}, in the file '{path}' it has "
+                f"{tuple(stored[p])}. skip_mismatch=True loads what fits."
             )
     fitting = {p: reader.get_tensor(p) for p in own if p in stored and p not in differing}
     for p, value in fitting.items():

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lamina.layers.tracking import survey
 from lamina.state.frame import Frame
 from lamina.state.rng import make_key
 from lamina.state.variable import Variable
@@ -20,10 +21,9 @@ class Layout:
     """
 
     def __init__(self, model: Any, optimizer: bool):
-        weights: list[Variable] = model.weights
-        trainable = {id(v) for v in model.trainable_variables}
-        self.trainable = [v for v in weights if id(v) in trainable]
-        self.fixed = [v for v in weights if id(v) not in trainable]
+        weights, self.trainable, _ = survey(model)
+        free = set(map(id, self.trainable))
+        self.fixed = [v for v in weights if id(v) not in free]
         self.optimizer: list[Variable] = list(model.optimizer.variables) if optimizer else []
         self.metrics: list[Variable] = model.metrics_variables
         self.counts = (len(self.trainable), len(self.fixed), len(self.optimizer), len(self.metrics))

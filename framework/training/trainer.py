@@ -111,7 +111,7 @@ class Trainer(Compilable, Prediction):
 
     def _program(self, kind: str, make_step: Callable[..., Any], layout: Layout, values: list) -> Callable[..., Any]:
         """`program_for(arrays, tree, each)` for `run_pass`."""
-        base = (kind, layout.key())
+        base = (kind, layout.key(), getattr(self.optimizer, "revision", 0))
         steps = None if self.steps_per_execution == "auto" else self.steps_per_execution
         recent: list[Any] = [None, None]
 
