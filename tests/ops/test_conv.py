@@ -228,3 +228,35 @@ def test_other_platforms_take_the_plain_convolution(monkeypatch):
 def test_errors_say_what_is_wrong(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+@pytest.mark.parametrize(("strides", "dilation"), [((1, 1), (1, 1)), ((2, 3), (1, 1)), ((1, 1), (2, 1))])
+def test_derivatives_of_depthwise_equal_those_of_a_grouped_convolution(strides, dilation, multiplier):
+    x = jnp.asarray(rng.standard_normal((2, 7, 8, 3)).astype("float32"))
+    w = jnp.asarray(rng.standard_normal((3, 2, 3, multiplier)).astype("float32"))
+    pads = ((1, 1), (0, 2))
+    layout = ("NHWC", "HWIO", "NHWC")
+
+    def ours(x, w):
+        return ops.depthwise_conv(x, w, strides, pads, dilation_rate=dilation)
+
+    def theirs(x, w):
+        w = w.reshape(3, 2, 1, -1)
+        return lax.conv_general_dilated(
+            x, w, strides, pads, rhs_dilation=dilation, dimension_numbers=layout, feature_group_count=3
+        )
+
+    def derivatives(conv):
+        direction = (jnp.cos(x), jnp.sin(w))
+        gradient = jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w))), (0, 1))
+        _, pull = jax.vjp(gradient, x, w)
+        return {
+            "forward": jax.jvp(conv, (x, w), direction),
+            "forward over reverse": jax.jvp(gradient, (x, w), direction),
+            "reverse over reverse": pull(direction),
+            "mapped input": jax.vmap(gradient, (0, None))(jnp.stack([x, -x]), w),
+            "mapped kernel": jax.vmap(gradient, (None, 0))(x, jnp.stack([w, -w])),
+        }
+
+    close(*jax.jit(lambda: (derivatives(ours), derivatives(theirs)))(), 1e-4)
