@@ -212,6 +212,10 @@ class RandomCrop(RandomImageLayer):
         top, left = plan
         return boxes - jnp.stack([left, top, left, top]).astype(boxes.dtype)
 
+    def compute_output_spec(self, data: Any, training: bool = True) -> Any:
+        """The symbols of training, whatever the call says: as in Keras, models are laid out for the cropped size."""
+        return super().compute_output_spec(data, training=True)
+
 
 def _fill(images: jax.Array, size: tuple[int, int], interpolation: str) -> jax.Array:
     """The largest middle part with the proportions of `size`, resized to it."""
