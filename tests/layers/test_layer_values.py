@@ -374,3 +374,18 @@ def test_aliases_are_the_same_classes():
     assert layers.AvgPool2D is layers.AveragePooling2D
     assert layers.GlobalAvgPool1D is layers.GlobalAveragePooling1D
     assert layers.MaxPool3D is layers.MaxPooling3D
+
+
+def test_a_layer_may_state_the_shapes_of_its_symbols():
+    class Wide(lamina.Layer):
+        def call(self, x):
+            return x
+
+        def compute_output_spec(self, x):
+            return x
+
+    x = lamina.Input((3,))
+    y = Wide()(x)
+    assert y is not x
+    assert y.shape == x.shape
+    assert lamina.Model(x, y).predict(floats(2, 3), verbose=0).shape == (2, 3)
