@@ -61,7 +61,8 @@ def check_number(
         bound = ""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{owner_label(owner)}: {argument} must be a number{bound}, got {describe(value)}.")
-    if (minimum is not None and not value >= minimum) or (maximum is not None and not value <= maximum):
+    number: Any = value
+    if (minimum is not None and not number >= minimum) or (maximum is not None and not number <= maximum):
         raise ValueError(f"{owner_label(owner)}: {argument} must be a number{bound}, got {value}.")
     return value  # type: ignore[return-value]
 

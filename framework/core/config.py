@@ -31,7 +31,7 @@ def _parameters(cls: type) -> dict[str, tuple[Any, bool]]:
 
 
 @functools.cache
-def _signature(cls: type) -> inspect.Signature:
+def _signature(cls: Any) -> inspect.Signature:
     return inspect.signature(cls.__init__)
 
 
@@ -76,7 +76,7 @@ class Configurable:
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values; `from_config` makes an equal object of them."""
         config = {}
-        for name, (default, builtin) in _parameters(type(self)).items():
+        for name, (default, builtin) in _parameters(type(self)).items():  # type: ignore[arg-type]
             if name in self._unsaved:
                 continue
             value = self._captured.get(name, default)

@@ -34,5 +34,5 @@ def enable_compile_cache() -> None:
     if _state["set"]:
         return
     _state["set"] = True
-    if _state["wanted"] and jax.config.jax_compilation_cache_dir is None:
+    if _state["wanted"] and jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         set_compile_cache()

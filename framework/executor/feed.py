@@ -145,7 +145,7 @@ class ArraySource(Source):
 
     def __init__(self, data: Any, batch_size: int, shuffle: bool, seed: int):
         self.leaves, self.tree = jax.tree.flatten(data)
-        self.rows = len(self.leaves[0])
+        self.rows: int = len(self.leaves[0])
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.batches = -(-self.rows // batch_size)
 
@@ -170,7 +170,7 @@ class _ArrayPass(Pass):
 
     def peek(self) -> tuple[list[np.ndarray], Any] | None:
         source = self.source
-        left = source.rows - self.position  # type: ignore[operator]
+        left = source.rows - self.position
         if left <= 0:
             return None
         rows = min(left, source.batch_size)
@@ -180,7 +180,7 @@ class _ArrayPass(Pass):
 
     def take(self, steps: int, capacity: int) -> Chunk:
         source, start, size = self.source, self.position, self.source.batch_size
-        left = source.rows - start  # type: ignore[operator]
+        left = source.rows - start
         whole = left // size
         if whole == 0:
             steps, size = 1, left

@@ -39,7 +39,7 @@ class Bidirectional(Layer):
         (2, 6)
     """
 
-    def __init__(self, layer: Layer, merge_mode: str | None = "concat", backward_layer: Any = None, **kwargs: Any):
+    def __init__(self, layer: Any, merge_mode: str | None = "concat", backward_layer: Any = None, **kwargs: Any):
         start = kwargs.pop("weights", None)
         super().__init__(**kwargs)
         self._start = start
@@ -129,7 +129,7 @@ class Bidirectional(Layer):
 
     def _run(self, layer: Any, sequences: Any, states: Any, mask: Any, training: Any) -> Any:
         options: dict[str, Any] = {} if states is None else {"initial_state": states}
-        if mask is not None and calling.accepts(type(layer), "mask"):
+        if mask is not None and calling.accepts(type(layer), "mask"):  # type: ignore[arg-type]
             options["mask"] = mask
         return layer(sequences, training=training, **options)
 

@@ -50,12 +50,13 @@ def bind(layer: Any, args: tuple, kwargs: dict) -> dict[str, Any]:
     Raises:
         TypeError: they do not fit the signature of `call`.
     """
-    if "training" in kwargs and not accepts(type(layer), "training"):
+    cls: Any = type(layer)
+    if "training" in kwargs and not accepts(cls, "training"):
         kwargs = {k: v for k, v in kwargs.items() if k != "training"}
     try:
-        return dict(call_signature(type(layer)).bind(*args, **kwargs).arguments)
+        return dict(call_signature(cls).bind(*args, **kwargs).arguments)
     except TypeError as error:
-        known = list(call_signature(type(layer)).parameters)
+        known = list(call_signature(cls).parameters)
         raise TypeError(f"{owner_label(layer)}: called with wrong arguments: {error}. call takes {known}.") from None
 
 

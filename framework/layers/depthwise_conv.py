@@ -20,6 +20,8 @@ class _Depthwise(Layer):
 
     rank: ClassVar[int]
 
+    bias: Any
+
     def __init__(
         self,
         kernel_size: Any,

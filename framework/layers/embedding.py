@@ -153,7 +153,7 @@ class ReversibleEmbedding(Embedding):
                 name="reverse_embeddings",
             )
 
-    def call(self, inputs: Any, reverse: bool = False) -> jax.Array:  # type: ignore[override]
+    def call(self, inputs: Any, reverse: bool = False) -> jax.Array:
         """The rows that the integers name; in reverse, the scores of all rows."""
         if not reverse:
             rows = self._look_up(inputs)

@@ -126,7 +126,7 @@ class GlobalAveragePooling1D(_GlobalAveragePooling):
         super().__init__(data_format, keepdims, **kwargs)
         self.supports_masking = True
 
-    def call(self, inputs: Any, mask: Any = None) -> jax.Array:  # type: ignore[override]
+    def call(self, inputs: Any, mask: Any = None) -> jax.Array:
         """The mean of each channel over the unmasked steps; 0 where there are none."""
         if mask is None:
             return super().call(inputs)

@@ -40,7 +40,7 @@ class RandomSharpness(_Color):
 
     def change(self, images: jax.Array, plan: Any) -> jax.Array:
         """The blurred or sharpened images."""
-        kernel = np.full((3, 3, 1, 1), 1 / 13)
+        kernel: Any = np.full((3, 3, 1, 1), 1 / 13)
         kernel[1, 1] = 5 / 13
         kernel = jnp.asarray(np.tile(kernel, (1, 1, images.shape[-1], 1)), images.dtype)
         blurred = ops.depthwise_conv(images, kernel, padding="same", data_format="channels_last")

@@ -97,7 +97,7 @@ class ImageLayer(Layer):
         if "segmentation_masks" in data:
             out["segmentation_masks"] = self._along_masks(data["segmentation_masks"], plan, batched)
         if "bounding_boxes" in data:
-            sizes = (*x.shape[1:3], *y.shape[1:3])
+            sizes: Any = (*x.shape[1:3], *y.shape[1:3])
             out["bounding_boxes"] = along(lambda v: self._along_boxes(v, plan, sizes), data["bounding_boxes"])
         return out
 
@@ -164,13 +164,14 @@ def check_range(
     """A pair (lower, upper) between `low` and `high`; a number f means (0, f), or (-f, f) if symmetric."""
     pair = value
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        pair = (max(-abs(value), low) if symmetric else low, abs(value))
-        if not low <= value <= high:
+        number: Any = value
+        pair = (max(-abs(number), low) if symmetric else low, abs(number))
+        if not low <= number <= high:
             pair = None
     if (
         not isinstance(pair, (list, tuple))
         or len(pair) != 2
-        or not all(isinstance(v, numbers.Real) and low <= v <= high for v in pair)
+        or not all(isinstance(v, numbers.Real) and low <= v <= high for v in pair)  # type: ignore[operator]
     ):
         raise ValueError(
             f"{owner_label(owner)}: {argument} must be a number between {low} and {high}, or a pair of them, got "

@@ -122,6 +122,8 @@ class _Policy(RandomImageLayer):
     # The operations draw from this layer's keys; their own generators are not part of it.
     _untracked = RandomImageLayer._untracked | {"_operations"}
 
+    _operations: list[ImageLayer]
+
     def _branches(self, shape: tuple[int, ...]) -> list[Callable[[Any, jax.Array], jax.Array]]:
         """A pure function of (key, images) for each operation."""
 
@@ -267,7 +269,7 @@ class AugMix(_Policy):
 def _operations(factor: Any, value_range: Any, interpolation: str, all_ops: bool) -> list[ImageLayer]:
     """The operations of the policies, for images in "channels_last" format."""
     common = {"value_range": value_range, "data_format": "channels_last"}
-    moving = {"interpolation": interpolation, "data_format": "channels_last"}
+    moving: dict[str, Any] = {"interpolation": interpolation, "data_format": "channels_last"}
     strength = factor[1]
     signed = (-strength, strength)
     bits = max(8 - int(7 * strength), 1)

@@ -70,7 +70,7 @@ class InputLayer(Layer):
         return self.output
 
     @property
-    def dtype(self) -> str:  # type: ignore[override]
+    def dtype(self) -> str:
         """The dtype of the input."""
         return self._input_dtype
 

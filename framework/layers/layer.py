@@ -86,7 +86,7 @@ class Layer(Configurable):
             raise ValueError(f"{type(self).__name__}: name must not contain '/', got {name!r}.")
         hints = {k: kwargs.pop(k) for k in _INPUT_HINTS if k in kwargs}
         if kwargs:
-            known = [k for k in _parameters(type(self)) if k != "self"]
+            known = [k for k in _parameters(type(self)) if k != "self"]  # type: ignore[arg-type]
             unknown = list(kwargs)
             raise TypeError(
                 f"{owner_label(self)}: unexpected keyword argument {listing(unknown, 'and')}."
@@ -362,7 +362,7 @@ class Layer(Configurable):
         return self._nodes[0]
 
     def _call(self, args: tuple, kwargs: dict) -> Any:
-        cls = type(self)
+        cls: Any = type(self)
         arguments = calling.bind(self, args, kwargs)
         dtype = self.compute_dtype if self.autocast else None
         arguments = {k: calling.prepare(self, v, dtype) for k, v in arguments.items()}
@@ -428,7 +428,7 @@ class Layer(Configurable):
 
     def _build(self, shapes: dict[str, Any]) -> None:
         """Builds the layer with the shape of each argument."""
-        wanted = calling.build_parameters(type(self))
+        wanted = calling.build_parameters(type(self))  # type: ignore[arg-type]
         self._build_shapes = shapes if len(shapes) > 1 else {"input_shape": next(iter(shapes.values()))}
         if type(self).build is Layer.build:
             return

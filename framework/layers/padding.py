@@ -143,7 +143,7 @@ class _ZeroPadding(Layer):
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.data_format = check_data_format(self, data_format)
-        self.padding = check_pairs(self, "padding", padding, self.rank)
+        self.padding: Any = check_pairs(self, "padding", padding, self.rank)
         self.input_spec = InputSpec(ndim=self.rank + 2)
 
     @property

@@ -20,7 +20,7 @@ class StandardRNN(RNN):
 
     def __getattr__(self, name: str) -> Any:
         cell = self.__dict__.get("cell")
-        if cell is not None and name in _parameters(type(cell)):
+        if cell is not None and name in _parameters(type(cell)):  # type: ignore[arg-type]
             return getattr(cell, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -34,7 +34,7 @@ class StandardRNN(RNN):
 
 def _cell_options(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a layer that its cell takes too."""
-    options = {k: kwargs[k] for k in ("dtype", "trainable") if k in kwargs}
+    options: dict[str, Any] = {k: kwargs[k] for k in ("dtype", "trainable") if k in kwargs}
     if "implementation" in kwargs:
         options["implementation"] = kwargs.pop("implementation")
     return options

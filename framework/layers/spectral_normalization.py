@@ -48,7 +48,7 @@ class SpectralNormalization(Wrapper):
         """Builds the layer, and creates the vector that the iteration starts from."""
         super().build(input_shape)
         kernel = getattr(self.layer, "kernel", None)
-        self.kernel = getattr(self.layer, "embeddings", None) if kernel is None else kernel
+        self.kernel: Any = getattr(self.layer, "embeddings", None) if kernel is None else kernel
         if self.kernel is None:
             raise ValueError(
                 f"{owner_label(self)}: {owner_label(self.layer)} has neither a kernel nor embeddings to normalise."

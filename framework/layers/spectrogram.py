@@ -47,6 +47,9 @@ class STFTSpectrogram(Layer):
         (2, 7, 17)
     """
 
+    real_kernel: Any
+    imag_kernel: Any
+
     def __init__(
         self,
         mode: str = "log",

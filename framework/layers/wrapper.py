@@ -98,6 +98,6 @@ class TimeDistributed(Wrapper):
 
     def _apply(self, inputs: Any, mask: Any, training: bool | None) -> Any:
         kwargs = {} if training is None else {"training": training}
-        if mask is not None and calling.accepts(type(self.layer), "mask"):
+        if mask is not None and calling.accepts(type(self.layer), "mask"):  # type: ignore[arg-type]
             kwargs["mask"] = mask
         return self.layer(inputs, **kwargs)

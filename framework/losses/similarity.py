@@ -89,7 +89,7 @@ def circle(
     positive = labels == other_labels.T
     negative = ~positive
     if remove_diagonal:
-        positive = positive & ~jnp.eye(*positive.shape, dtype=bool)
+        positive = positive & ~jnp.eye(positive.shape[0], positive.shape[1], dtype=bool)
     positive_weight = jnp.maximum(margin + distance, 0.0)
     negative_weight = jnp.maximum(1.0 + margin - distance, 0.0)
     p = _log_sum_exp(-gamma * positive_weight * (margin - distance), positive)

@@ -21,6 +21,10 @@ class _AtThresholds(Metric):
 
     _counted: tuple[str, ...] = ()
 
+    true_positives: Any
+    false_positives: Any
+    false_negatives: Any
+
     def __init__(
         self,
         thresholds: Thresholds = None,

@@ -119,7 +119,7 @@ class RootMeanSquaredError(Mean):
     def __init__(self, name: str = "root_mean_squared_error", dtype: Any = None):
         super().__init__(name, dtype)
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Takes a batch in."""
         y_true, y_pred = squeeze_or_expand_to_same_rank(to_array(y_true, self.dtype), to_array(y_pred, self.dtype))
         super().update_state(jnp.square(y_pred - y_true), sample_weight)

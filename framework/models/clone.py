@@ -95,7 +95,7 @@ def _clone_functional(
     model: Model, input_tensors: Any, copy_layer: Callable[[Layer], Layer], call_function: Any
 ) -> Model:
     network: Any = model.network
-    replaced = {id(layer): copy_layer(layer) for layer in network.layers}
+    replaced: dict[int, Any] = {id(layer): copy_layer(layer) for layer in network.layers}
     if input_tensors is None:
         inputs = jax.tree.map(lambda s: replaced[id(s.node.operation)].output, network.inputs)
     else:

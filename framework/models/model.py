@@ -70,7 +70,8 @@ class Model(Trainer, Layer):
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """A Functional model if `Model` itself is given inputs and outputs."""
         graph = len(args) > 1 or "outputs" in kwargs
-        return super().__new__(Functional if cls is Model and graph else cls, *args, **kwargs)
+        kind: Any = Functional if cls is Model and graph else cls
+        return super().__new__(kind, *args, **kwargs)
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)

@@ -293,7 +293,7 @@ def rot90(array: Tensor, k: int = 1, axes: tuple[int, int] = (0, 1)) -> jax.Arra
         >>> rot90([[1, 2], [3, 4]]).tolist()
         [[2, 4], [1, 3]]
     """
-    return jnp.rot90(as_operand(array), k, tuple(axes))
+    return jnp.rot90(as_operand(array), k, tuple(axes))  # type: ignore[arg-type]
 
 
 @op

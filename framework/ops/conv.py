@@ -63,6 +63,8 @@ def _convolve_jvp(strides: Any, pads: Any, dilation: Any, spread: Any, primals: 
     x, w = primals
     dx, dw = tangents
     params = {"strides": strides, "pads": pads, "dilation": dilation, "spread": spread}
+    rows: Any
+    product: Any
     if _columns_pay(w.shape, spread):
         rows, product = functools.partial(_columns, kernel=w.shape[:-2], **params), _columns_product
         x = rows(x)
@@ -161,7 +163,7 @@ def gather_taps(
     x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *borders, (0, 0, 0)])
     parts = []
     for tap in range(math.prod(k)):
-        at = []
+        at: list[int] = []
         for size in reversed(k):
             at.insert(0, tap % size)
             tap //= size
@@ -185,7 +187,7 @@ def _batch_rule(arrays: Any, axes: Any, **params: Any) -> tuple:
         w = jnp.moveaxis(w, w_axis, -2)
         y = conv_p.bind(x, w.reshape(*w.shape[:-2], -1), **params)
         return y.reshape(*y.shape[:-1], *w.shape[-2:]), y.ndim - 1
-    return jax.vmap(functools.partial(_plain, **params), (x_axis, w_axis))(x, w), 0
+    return jax.vmap(functools.partial(_plain, **params), (x_axis, w_axis))(x, w), 0  # type: ignore[call-arg]
 
 
 batching.primitive_batchers[conv_p] = _batch_rule
@@ -240,7 +242,7 @@ ad.defbilinear(depthwise_p, _transpose_depthwise_input, _transpose_depthwise_ker
 def _batch_depthwise(arrays: Any, axes: Any, **params: Any) -> tuple:
     x, w = arrays
     if axes[1] is not None:
-        return jax.vmap(functools.partial(_shifted_sum, **params), axes)(x, w), 0
+        return jax.vmap(functools.partial(_shifted_sum, **params), axes)(x, w), 0  # type: ignore[call-arg]
     x = jnp.moveaxis(x, axes[0], 0)
     y = depthwise_p.bind(x.reshape(-1, *x.shape[2:]), w, **params)
     return y.reshape(*x.shape[:2], *y.shape[1:]), 0
@@ -490,7 +492,7 @@ def conv_transpose(
             f"ops.conv_transpose: the last axis of kernel must be the {x.shape[-1]} channels of the input, got "
             f"a kernel of shape {w.shape}."
         )
-    extra = (None,) * dims
+    extra: Sequence[int | None] = (None,) * dims
     if output_padding is not None:
         extra = check_ints("ops.conv_transpose", "output_padding", output_padding, dims, 0)
     windows = [(k - 1) * d + 1 for k, d in zip(w.shape, dilation, strict=False)]

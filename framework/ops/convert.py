@@ -67,7 +67,7 @@ def convert_to_tensor(
     if isinstance(x, jax.Array):
         return lax.convert_element_type(x, x.dtype) if x.weak_type else x
     array = jnp.asarray(x)
-    wanted = array.dtype
+    wanted: Any = array.dtype
     if not hasattr(x, "dtype") and is_float(array.dtype):
         wanted = narrow(settings.floatx())
     return array.astype(wanted) if not array.weak_type else lax.convert_element_type(array, np.dtype(wanted))
@@ -199,7 +199,7 @@ def size(x: Tensor) -> int | None:
         >>> size([[1, 2, 3]])
         3
     """
-    dims = shape(x)
+    dims: Any = shape(x)
     return None if any(d is None for d in dims) else int(np.prod(dims, dtype=np.int64))
 
 

@@ -129,7 +129,7 @@ def _beam_search(log_p: jax.Array, length: jax.Array, width: int, top: int, blan
     time, classes = log_p.shape
     none = -jnp.inf
 
-    def step(beam: tuple, at: tuple) -> tuple[tuple, None]:
+    def step(beam: tuple[jax.Array, jax.Array, jax.Array, jax.Array], at: tuple) -> tuple[tuple, None]:
         return lax.cond(at[1], lambda: extend(*beam, at[0]), lambda: beam), None
 
     def extend(paths: jax.Array, sizes: jax.Array, ended: jax.Array, open_: jax.Array, p: jax.Array) -> tuple:

@@ -204,7 +204,8 @@ def top_k(x: Tensor, k: int, sorted: bool = True) -> tuple[jax.Array, jax.Array]
         >>> values.tolist(), indices.tolist()
         ([5, 3], [1, 2])
     """
-    return tuple(lax.top_k(as_array(x), k))
+    values, indices = lax.top_k(as_array(x), k)
+    return values, indices
 
 
 @op(named=True)

@@ -109,7 +109,8 @@ def eig(x: Tensor) -> tuple[jax.Array, jax.Array]:
         >>> eig([[2.0]])[0].tolist()
         [(2+0j)]
     """
-    return tuple(jnp.linalg.eig(_matrix(x, "eig", square=True)))
+    values, vectors = jnp.linalg.eig(_matrix(x, "eig", square=True))
+    return values, vectors
 
 
 @op(named=True)

@@ -104,7 +104,7 @@ def einsum(subscripts: str, *operands: Tensor, **kwargs: Any) -> jax.Array:
     if len(arrays) == 2 and set(kwargs) == {"preferred_element_type"}:
         count = _shared_axes(subscripts, *arrays)
         if count:
-            return matrix_product(*arrays, count, wide)
+            return matrix_product(arrays[0], arrays[1], count, wide)
     return jnp.einsum(subscripts, *arrays, **kwargs)
 
 

@@ -323,7 +323,8 @@ def lstm(
     """
 
     def step(x: Any, states: Any) -> tuple[Any, Any]:
-        h, c = lstm_step(x, *states, kernel, recurrent_kernel, bias, dropout_masks, activation, recurrent_activation)
+        h, c = states
+        h, c = lstm_step(x, h, c, kernel, recurrent_kernel, bias, dropout_masks, activation, recurrent_activation)
         return h, [h, c]
 
     return recurrence(step, inputs, states, mask, **loop)

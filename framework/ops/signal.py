@@ -54,7 +54,7 @@ def window_values(window: Any, length: int, periodic: bool, owner: str) -> np.nd
     if window == "triang":
         total = steps + 1
         half = (total + 1) // 2 if total % 2 else total // 2
-        rise = np.arange(1, half + 1)
+        rise: np.ndarray = np.arange(1, half + 1)
         rise = 2 * rise / (total + 1) if total % 2 else (2 * rise - 1) / total
         full = np.concatenate([rise, rise[::-1][1 if total % 2 else 0 :]])
         return full[:length]

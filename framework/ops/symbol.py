@@ -129,7 +129,7 @@ def _install_operators() -> None:
         setattr(Symbol, f"__{method}__", forward(name))
     for method, name in {"neg": "negative", "abs": "absolute", "invert": "logical_not"}.items():
         setattr(Symbol, f"__{method}__", lambda self, name=name: OPERATORS[name](self))
-    Symbol.__getitem__ = lambda self, key: OPERATORS["get_item"](self, key)  # type: ignore[attr-defined]
+    Symbol.__getitem__ = lambda self, key: OPERATORS["get_item"](self, key)  # type: ignore[misc]
 
 
 _install_operators()

@@ -45,7 +45,7 @@ def map_coordinates(
         )
     check_choice("ops.image.map_coordinates", "fill_mode", fill_mode, _FILL_MODES)
     check_choice("ops.image.map_coordinates", "order", order, [0, 1])
-    return ndimage.map_coordinates(x, places, order, fill_mode, fill_value)
+    return ndimage.map_coordinates(x, places, order, fill_mode, fill_value)  # type: ignore[arg-type]
 
 
 def _sample(images: jax.Array, rows: jax.Array, columns: jax.Array, order: int, mode: str, value: Any) -> jax.Array:

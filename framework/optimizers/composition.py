@@ -35,6 +35,7 @@ def with_weight_decay(
     """
 
     def update_fn(updates: Any, state: Any, params: Any = None, *, learning_rate: Any, **others: Any) -> Any:
+        tree: Any
         leaves, tree = jax.tree.flatten(params)
         decayed = []
         for i, p in enumerate(leaves):

@@ -94,11 +94,13 @@ def muon(
         return change, m
 
     def init_fn(params: Any) -> tuple:
+        tree: Any
         leaves, tree = jax.tree.flatten(params)
         slots = [Moments(zeros(p), zeros(p)) if by_adam(i) else Momentum(zeros(p)) for i, p in enumerate(leaves)]
         return (tree.unflatten(slots),)
 
     def update_fn(updates: Any, state: tuple, params: Any = None, *, learning_rate: Any, step: Any, **_: Any) -> Any:
+        tree: Any
         gradients, tree = jax.tree.flatten(updates)
         slots, parameters = tree.flatten_up_to(state[0]), tree.flatten_up_to(params)
         changes, new = [], []

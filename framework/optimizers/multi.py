@@ -133,6 +133,7 @@ class MultiOptimizer(Optimizer):
         self._require_built("update")
         step, *rest = optimizer_values
         new, state = list(trainable_values), [step + 1]
+        own: Sequence[Any]
         for i, optimizer in enumerate(self.optimizers):
             own, rest = rest[: len(optimizer.variables)], rest[len(optimizer.variables) :]
             places = [place for place, owner in enumerate(self._owners) if owner == i]

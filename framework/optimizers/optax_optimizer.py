@@ -75,6 +75,7 @@ class OptaxOptimizer(Optimizer):
 
     def _with_keys(self, state: Any) -> Any:
         """A state with random keys in the place of their bits."""
+        tree: Any
         leaves, tree = jax.tree.flatten(state)
         pairs = zip(leaves, self._key_kinds, strict=True)
         return tree.unflatten([x if k is None else jax.random.wrap_key_data(x, impl=k) for x, k in pairs])

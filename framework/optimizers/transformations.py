@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-Slots = tuple[NamedTuple, ...]
+# Named tuples of any fields.
+Slots = tuple[Any, ...]
 
 
 class Step(NamedTuple):
@@ -56,10 +57,12 @@ def per_parameter(
     """
 
     def init_fn(params: Any) -> tuple:
+        tree: Any
         leaves, tree = jax.tree.flatten(params)
         return tuple(tree.unflatten(group) for group in zip(*(init(p) for p in leaves), strict=True))
 
     def update_fn(updates: Any, state: tuple, params: Any = None, *, learning_rate: Any, step: Any, **_: Any) -> Any:
+        tree: Any
         gradients, tree = jax.tree.flatten(updates)
         groups = [tree.flatten_up_to(group) for group in state]
         parameters = tree.flatten_up_to(params)
@@ -128,7 +131,8 @@ def adam(
 
     def update(g: Any, slots: Slots, p: Any, step: Step) -> tuple[Any, Slots]:
         moments = _next_moments(g, slots[0], beta_1, beta_2)
-        velocity, rest = moments.velocity, ()
+        velocity = moments.velocity
+        rest: Slots = ()
         if amsgrad:
             velocity = jnp.maximum(slots[1].velocity_hat, velocity)
             rest = (VelocityHat(velocity),)
@@ -219,7 +223,8 @@ def rmsprop(rho: float, momentum: float, epsilon: float, centered: bool) -> opta
     def update(g: Any, slots: Slots, p: Any, step: Step) -> tuple[Any, Slots]:
         velocity = rho * slots[0].velocity + (1 - rho) * jnp.square(g)
         new: Slots = (Velocity(velocity),)
-        denominator, last = velocity + epsilon, ()
+        denominator = velocity + epsilon
+        last: Slots = ()
         if centered:
             mean = rho * slots[-1].average_gradient + (1 - rho) * g
             denominator, last = velocity - jnp.square(mean) + epsilon, (AverageGradient(mean),)

@@ -95,6 +95,7 @@ def update_step_rule(
         return tuple(v.stored for v in slots)
 
     def update_fn(updates: Any, state: tuple, params: Any = None, *, learning_rate: Any, step: Any, **_: Any) -> Any:
+        tree: Any
         gradients, tree = jax.tree.flatten(updates)
         values = tree.flatten_up_to(params)
 

@@ -207,9 +207,9 @@ def _install_operators() -> None:
         setattr(Variable, f"__r{name}__", backward(fn))
     for name in ("lt", "le", "gt", "ge"):
         setattr(Variable, f"__{name}__", forward(getattr(operator, name)))
-    Variable.__neg__ = lambda self: -self.value  # type: ignore[attr-defined]
+    Variable.__neg__ = lambda self: -self.value  # type: ignore[operator]
     Variable.__abs__ = lambda self: abs(self.value)  # type: ignore[attr-defined]
-    Variable.__invert__ = lambda self: ~self.value  # type: ignore[attr-defined]
+    Variable.__invert__ = lambda self: ~self.value  # type: ignore[operator]
 
 
 _install_operators()

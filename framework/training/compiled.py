@@ -150,7 +150,7 @@ class CompileLoss:
         pred = self.outputs.flat(y_pred, "the outputs")
         true = self.targets(y_true)
         weight = self.spread_weights(sample_weight)
-        result = []
+        result: list[Any] = []
         for fn, t, p, w, name in zip(self.losses, true, pred, weight, self.outputs.names, strict=True):
             if fn is None:
                 result.append(None)

@@ -120,7 +120,7 @@ class Compilable:
             return own
         compiled = [self._compile_metrics] if self._compile_metrics is not None else []
         trackers = [t for t in (self._compile_loss.trackers if self._compile_loss else []) if t is not None]
-        return [self._loss_tracker, *own, *compiled, *trackers]  # type: ignore[list-item]
+        return [self._loss_tracker, *own, *compiled, *trackers]
 
     @property
     def metrics_names(self) -> list[str]:

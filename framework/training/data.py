@@ -26,7 +26,7 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
         return data, None, None
     if not 1 <= len(data) <= 3:
         raise ValueError(f"A batch must be x, (x, y) or (x, y, sample_weight), got a tuple of {len(data)}.")
-    return (*data, *([None] * (3 - len(data))))  # type: ignore[return-value]
+    return (*data, *([None] * (3 - len(data))))
 
 
 def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:

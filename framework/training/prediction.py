@@ -63,7 +63,7 @@ class Prediction:
         if verbose and not callbacks and (source.batches is None or source.batches > 1):
             watchers.append(ProgbarLogger())
         if not self.built:  # type: ignore[attr-defined]
-            self._outputs_for(*source.spec())
+            self._outputs_for(*source.spec())  # type: ignore[attr-defined]
         layout = Layout(self, False)
         watchers.on_predict_begin()
         with kept_memory():

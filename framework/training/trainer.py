@@ -112,7 +112,7 @@ class Trainer(Compilable, Prediction):
     def _program(self, kind: str, make_step: Callable[..., Any], layout: Layout, values: list) -> Callable[..., Any]:
         """`program_for(arrays, tree, each)` for `run_pass`."""
         base = (kind, layout.key(), getattr(self.optimizer, "revision", 0))
-        steps = None if self.steps_per_execution == "auto" else self.steps_per_execution
+        steps: Any = None if self.steps_per_execution == "auto" else self.steps_per_execution
         recent: list[Any] = [None, None]
 
         def program_for(arrays: list, tree: Any, each: bool) -> Program:
@@ -208,7 +208,7 @@ class Trainer(Compilable, Prediction):
             if value is not None:
                 check_int("fit", name, value, 1)
         verbose = check_verbose("fit", verbose)
-        validation = None
+        validation: tuple[Any, Any, Any] | None = None
         if validation_data is not None:
             validation = check_validation_data(validation_data)
         elif validation_split:
