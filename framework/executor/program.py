@@ -21,11 +21,11 @@ from lamina.executor.cost import multiply_adds
 
 # Steps a call, at most.
 MOST_STEPS = 128
-# A call is made longer while it takes less than this; on an accelerator, where a call costs more, ten times that.
-CHUNK_SECONDS = {"cpu": 0.002}
+# A call is made longer while it takes less than this; on an accelerator, where a call costs more, rather longer.
+CHUNK_SECONDS = {"cpu": 0.01}
 OTHER_CHUNK_SECONDS = 0.02
-# A step with more multiply-adds than this takes over 5 ms on a CPU, and gains nothing from a loop.
-LONE_STEP_MULTIPLY_ADDS = {"cpu": 1.5e8}
+# A step with more multiply-adds than this takes over 20 ms on a CPU, and gains nothing from a loop.
+LONE_STEP_MULTIPLY_ADDS = {"cpu": 1e9}
 OTHER_LONE_STEP_MULTIPLY_ADDS = 2e10
 # The buffer of a chunk holds at most this many bytes.
 CHUNK_BYTES = 64 * 2**20
