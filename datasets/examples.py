@@ -237,7 +237,7 @@ class _Reader:
         self.varies = not isinstance(feature, FixedLenFeature)
         shape: Any = as_shape(getattr(feature, "shape", ()))
         if shape is None or None in shape:
-            raise ValueError(f"{owner}: the shape of '{key}' must be known, got {feature.shape}; use VarLenFeature.")
+            raise ValueError(f"{owner}: the shape of '{key}' must be known, got {shape}; use VarLenFeature.")
         self.shape: tuple[int, ...] = shape
         self.size = int(np.prod(shape, dtype=np.int64))
         if isinstance(feature, FixedLenSequenceFeature) and not feature.allow_missing:

@@ -15,7 +15,7 @@ from typing import Any
 
 from lamina.core.nest import flatten, pack
 from lamina.datasets.elements import BatchBuilder, as_result, packer, rows, stack
-from lamina.datasets.processes import layout, receive, send, view, write_arrays
+from lamina.datasets.exchange import layout, receive, send, view, write_arrays
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -49,7 +50,7 @@ def _as_rows(elements: list[Any], batches: bool, count: int) -> tuple[list[str],
 
 
 def _is_image(value: Any) -> bool:
-    shape = getattr(value, "shape", ())
+    shape: tuple[int, ...] = getattr(value, "shape", ())
     if getattr(value, "dtype", None) == STRING or not 2 <= len(shape) <= 3:
         return False
     return min(shape[:2]) >= SMALLEST_IMAGE and (len(shape) == 2 or shape[2] in (1, 3, 4))
@@ -70,7 +71,10 @@ def _grid(images: list[np.ndarray], titles: list[str], columns: int | None) -> A
         raise ImportError("show needs matplotlib for images; install it with: pip install lamina[plot]") from None
     columns = columns or math.ceil(math.sqrt(len(images)))
     lines = math.ceil(len(images) / columns)
-    figure = Figure(figsize=(1.8 * columns, 2.0 * lines), layout="constrained")
+    size = min(1.8, 12 / columns)
+    figure = Figure(figsize=(size * columns, (size + 0.2) * lines), layout="constrained")
+    # A notebook knows how to show a figure only once pyplot was used in it; this one brings its picture along.
+    figure._repr_png_ = lambda: _as_png(figure)  # type: ignore[attr-defined]
     for i, (image, title) in enumerate(zip(images, titles, strict=True)):
         axes = figure.add_subplot(lines, columns, i + 1)
         gray = image.ndim == 2 or image.shape[2] == 1
@@ -78,6 +82,12 @@ def _grid(images: list[np.ndarray], titles: list[str], columns: int | None) -> A
         axes.set_title(title, fontsize=9)
         axes.set_axis_off()
     return figure
+
+
+def _as_png(figure: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
 
 
 def _displayable(image: np.ndarray) -> np.ndarray:

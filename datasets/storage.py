@@ -99,7 +99,7 @@ def decode(data: bytes, structure: Any, compression: str | None) -> Any:
         data = zlib.decompress(data)
     (size,) = struct.unpack_from("<I", data)
     at = 4 + size
-    leaves = []
+    leaves: list[Any] = []
     for shape, dtype, *lengths in json.loads(data[4:at]):
         if dtype == "string":
             strings = []

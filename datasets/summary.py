@@ -34,10 +34,10 @@ def describe_pipeline(node: Node, clock: Clock | None) -> str:
     """The table that `Dataset.summary` prints."""
     stages = measured_stages(node, clock)
     measured = any(s.own is not None for s in stages)
-    rows = [("stage", "elements", "one element", *(("us/element", "share") if measured else ()))]
+    rows: list[tuple[str, ...]] = [("stage", "elements", "one element", *(("us/element", "share") if measured else ()))]
     whole = busy_time(stages)
     for s in stages:
-        row = ("  " * s.depth + s.title, count_text(s.node.cardinality()), static_text(s.node))
+        row: tuple[str, ...] = ("  " * s.depth + s.title, count_text(s.node.cardinality()), static_text(s.node))
         if measured:
             row += _cost_text(s, whole)
         rows.append(row)
@@ -46,10 +46,11 @@ def describe_pipeline(node: Node, clock: Clock | None) -> str:
     lines.insert(1, "-" * max(map(len, lines)))
     if measured:
         worst = bottleneck(stages)
-        lines += ["", f"The bottleneck is {worst.node.label}: {(worst.own or 0) / whole:.0%} of the measured time."]
-        advice = _advice(worst.node)
-        if advice:
-            lines.append(advice)
+        planned = _planned(worst)
+        inside = f" with {', '.join(n.label for n in planned)} planned into it" if planned else ""
+        share = (worst.own or 0) / whole
+        lines += ["", f"The bottleneck is {worst.node.label}{inside}: {share:.0%} of the measured time."]
+        lines += [advice for n in (worst.node, *planned) if (advice := _advice(n))]
         if any(s.own is None for s in stages):
             lines.append("Stages without a time of their own are planned into the next stage that has one.")
     else:
@@ -86,6 +87,11 @@ def bottleneck(stages: list[Stage]) -> Stage:
     """The stage that takes most time for itself. What a prefetch waits for is spent below it."""
     busy = [s for s in stages if s.own is not None and s.node.op != "prefetch"]
     return max(busy or [s for s in stages if s.own is not None], key=lambda s: s.own or 0.0)
+
+
+def _planned(stage: Stage) -> list[Node]:
+    """The stages below that have no time of their own, since they are planned into this one; sources first."""
+    return [n for s in stage.inputs if s.time is None for n in (*_planned(s), s.node)]
 
 
 def busy_time(stages: list[Stage]) -> float:
@@ -161,6 +167,9 @@ class Drawing:
 
     def __init__(self, svg: str) -> None:
         self.svg = svg
+
+    def __repr__(self) -> str:
+        return "<Drawing of a pipeline>"
 
     def _repr_svg_(self) -> str:
         return self.svg

@@ -102,7 +102,7 @@ class Node:
     def __init__(self, *children: Node, name: str | None = None) -> None:
         self.children = children
         self.name = name
-        self.batches = self.keeps_elements and children[0].batches  # whether an element is a batch of elements
+        self.batches: bool = self.keeps_elements and children[0].batches  # whether an element is a batch of elements
         self._known_spec: Any = None
         self._has_spec = False
 

@@ -299,7 +299,7 @@ def _pad(label: str, column: tuple[Any, ...], shape: Any, value: Any) -> np.ndar
         return stack(column, label)
     out = np.full((len(arrays), *target), value, arrays[0].dtype)
     for i, a in enumerate(arrays):
-        out[(i, *(slice(n) for n in a.shape))] = a
+        out[i][tuple(slice(n) for n in a.shape)] = a
     return out
 
 

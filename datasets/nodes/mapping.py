@@ -224,10 +224,10 @@ class MapBase(Base):
                 return iter(flatten(batch)[0]), False
             if self._make_row is None:
                 self._make_row = packer(batch)
-            columns = batch if self._make_row is tuple else flatten(batch)
+            columns: Any = batch if self._make_row is tuple else flatten(batch)
             return iter(rows(columns, self._make_row)), isinstance(batch, tuple)
         if isinstance(self.inner, MapBase):
-            elements = map(as_result, self.inner.results(indices))
+            elements: Iterator[Any] = map(as_result, self.inner.results(indices))
         else:
             elements = (self.inner.item(i) for i in indices.tolist())
         first = next(elements)

@@ -315,13 +315,14 @@ class _ShuffleIterator(ElementIterator):
         self._positions: list[int] = []
         self._read = 0
         self._step = 0  # elements handed out while the source still gave some
-        self._tail: list[int] | None = None  # the slots in the order in which they leave at the end
+        self._ended = False  # the source has no more
+        self._tail: list[int] = []  # the slots in the order in which they leave then
         self._left_of_tail = 0
         self._marks: list[tuple[int, Any]] = []
         self._mark_every = max(64, (buffer_size or 0) // 4)
 
     def __next__(self) -> Any:
-        if self._tail is None:
+        if not self._ended:
             try:
                 while self._size is None or len(self._buffer) < self._size:
                     element = self._take()
@@ -335,7 +336,7 @@ class _ShuffleIterator(ElementIterator):
         if not self._left_of_tail:
             self._buffer.clear()
             raise StopIteration
-        slot = self._tail[-self._left_of_tail]  # type: ignore[index]
+        slot = self._tail[-self._left_of_tail]
         self._left_of_tail -= 1
         out, self._buffer[slot] = self._buffer[slot], None
         return out
@@ -370,13 +371,14 @@ class _ShuffleIterator(ElementIterator):
         return out
 
     def _end(self) -> None:
+        self._ended = True
         self._tail = full_permutation(len(self._buffer), self._key).tolist()
         self._left_of_tail = len(self._tail)
 
     def get_state(self) -> Any:
         self._forget_marks()
         at, child = self._marks[0] if self._marks else (0, self._child.get_state())
-        left = None if self._tail is None else self._left_of_tail
+        left = self._left_of_tail if self._ended else None
         return {"step": self._step, "read": self._read, "left": left, "at": at, "child": child}
 
     def set_state(self, state: Any) -> None:
@@ -405,7 +407,7 @@ class _ShuffleIterator(ElementIterator):
         if state["left"] is not None:
             self._end()
             self._left_of_tail = state["left"]
-            for slot in self._tail[: len(self._tail) - self._left_of_tail]:  # type: ignore[index]
+            for slot in self._tail[: len(self._tail) - self._left_of_tail]:
                 self._buffer[slot] = None
 
     def close(self) -> None:
