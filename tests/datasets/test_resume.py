@@ -1,6 +1,5 @@
 """State saved at any position, restored into a fresh pipeline, gives the same remaining elements."""
 
-
 import numpy as np
 import pytest
 from dataset_pipelines import PIPELINES, check_resume, same_all, take

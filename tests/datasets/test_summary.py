@@ -66,3 +66,15 @@ def test_show_draws_images(shape):
     for shown in (dataset, dataset.batch(5)):
         figure = shown.show(4, labels=list("abcdefg"))
         assert [a.get_title() for a in figure.axes] == ["a", "b", "c", "d"]
+
+
+def test_the_bottleneck_names_the_stages_planned_into_it():
+    dataset = Dataset.range(64).map(lambda x: sum(range(2000)) * 0 + x, name="slow").batch(8)
+    list(dataset)
+    text = text_of(dataset)
+    assert "The bottleneck is batch with range, map 'slow' planned into it" in text and "vectorized=True" in text
+
+
+def test_a_figure_brings_its_picture_for_notebooks():
+    figure = Dataset.from_tensors(np.zeros((8, 8))).show()
+    assert figure._repr_png_().startswith(b"\x89PNG")

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 from dataset_pipelines import check_resume, same_all, take
+from worker_functions import add_one, die_at_nine, double, fail_at_nine, ragged, slow, swap, text, with_pid
 
 from lamina.datasets import AUTOTUNE, Dataset, Options
 from lamina.datasets.processes import WorkerDied
@@ -28,39 +29,6 @@ def options(**values):
 
 
 PROCESSES = options(workers="process")
-
-
-def double(x):
-    return x * 2, np.full(3, x, np.float32)
-
-
-def with_pid(x):
-    return x, os.getpid()
-
-
-def fail_at_nine(x):
-    if x == 9:
-        raise KeyError("nine")
-    return x
-
-
-def die_at_nine(x):
-    if x == 9:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x
-
-
-def ragged(x):
-    return np.full(int(x) % 3, x)
-
-
-def text(x):
-    return b"n%d" % x, x
-
-
-def slow(x):
-    time.sleep(0.01)
-    return x
 
 
 def lamina_threads():
@@ -79,6 +47,10 @@ def children():
             if int(fields[1]) == os.getpid():
                 found.append(int(entry))
     return found
+
+
+def shared_files():
+    return {f for f in os.listdir("/dev/shm") if f.startswith("lamina-")} if os.path.isdir("/dev/shm") else set()
 
 
 def wait_until(condition, seconds=5.0):
@@ -210,45 +182,51 @@ def test_autotune_leaves_a_cheap_function_in_the_calling_thread():
 
 @processes
 class TestProcesses:
-    @pytest.mark.parametrize("function", [double, text, with_pid])
-    def test_same_elements_as_in_this_process(self, function):
+    @pytest.mark.parametrize("function, workers", [(double, 2), (text, 1)])
+    def test_same_elements_as_in_this_process(self, function, workers):
         def build(*more):
-            dataset = Dataset.range(40).shuffle(None, seed=2).map(function, num_parallel_calls=2)
-            return dataset.map(lambda x, y: (y, x), num_parallel_calls=2).batch(6).with_options(options(*more))
+            dataset = Dataset.range(40).shuffle(None, seed=2).map(function, num_parallel_calls=workers)
+            return dataset.map(swap, num_parallel_calls=workers).batch(6).with_options(options(*more))
 
-        if function is with_pid:
-            pids = {int(p) for pid, _ in build().with_options(PROCESSES) for p in pid}
-            assert os.getpid() not in pids
-            return
         assert same_all(list(build().with_options(PROCESSES)), list(build()))
 
-    def test_element_by_element_and_from_streams(self):
-        for build in (
+    @pytest.mark.parametrize(
+        "build",
+        [
             lambda: Dataset.range(40).map(ragged, num_parallel_calls=2),
             lambda: Dataset.range(40).filter(lambda x: x % 2 == 0).map(double, num_parallel_calls=2),
-            lambda: (
-                Dataset.from_source([[i, i] for i in range(20)]).map(lambda x: x + 1, num_parallel_calls=2).batch(3)
-            ),
-        ):
-            assert same_all(list(build().with_options(PROCESSES)), list(build()))
+            lambda: Dataset.from_source([[i, i] for i in range(20)]).map(add_one, num_parallel_calls=1).batch(3),
+        ],
+        ids=["elements", "stream", "not indexable"],
+    )
+    def test_element_by_element_and_from_streams(self, build):
+        assert same_all(list(build().with_options(PROCESSES)), list(build()))
 
     def test_resume(self):
         def build():
             return Dataset.range(20).map(double, num_parallel_calls=2).repeat(2).with_options(PROCESSES)
 
-        check_resume(build, every=17)
-        check_resume(lambda: build().batch(6), every=5)
+        dataset = build()  # one pool for all: it waits for the next pass
+        whole = check_resume(lambda: dataset, limit=99, every=9)
+        batches = dataset.batch(6)
+        check_resume(lambda: batches, limit=99, every=3)
+        iterator = iter(dataset)
+        take(iterator, 23)
+        again = iter(build())
+        again.set_state(json.loads(json.dumps(iterator.get_state())))
+        assert same_all(list(again), whole[23:])
 
-    def test_processes_start_once_not_per_epoch(self):
+    def test_processes_start_once_not_per_pass(self):
         dataset = Dataset.range(24).map(with_pid, num_parallel_calls=2).batch(4).with_options(PROCESSES)
-        epochs = [{int(p) for _, pids in dataset for p in pids} for _ in range(3)]
-        assert len(set.union(*epochs)) <= 2
+        passes = [dataset, dataset, dataset.prefetch(2).take(3), dataset]  # one ends early
+        found = [{int(p) for _, pids in d for p in pids} for d in passes]
+        assert len(set.union(*found)) <= 2 and os.getpid() not in found[0]
         assert len(children()) == 2
-        del dataset
+        del dataset, passes
         assert wait_until(lambda: not children())
 
     def test_an_abandoned_iterator_ends_its_processes(self):
-        dataset = Dataset.range(10**6).map(slow, num_parallel_calls=2).batch(4).prefetch(2).with_options(PROCESSES)
+        dataset = Dataset.range(10**6).map(slow, num_parallel_calls=2).batch(2).prefetch(2).with_options(PROCESSES)
         iterator = iter(dataset)
         next(iterator)
         assert len(children()) == 2
@@ -257,12 +235,6 @@ class TestProcesses:
         assert wait_until(lambda: not children())
         assert time.monotonic() - start < 2
         assert wait_until(lambda: not lamina_threads())
-
-    def test_a_pass_that_ends_early_keeps_the_processes(self):
-        dataset = Dataset.range(10**6).map(with_pid, num_parallel_calls=2).batch(4).prefetch(2).take(3)
-        dataset = dataset.with_options(PROCESSES)
-        epochs = [{int(p) for _, pids in dataset for p in pids} for _ in range(3)]
-        assert len(set.union(*epochs)) <= 2
 
     def test_an_error_arrives_with_traceback_and_element(self):
         iterator = iter(Dataset.range(20).map(fail_at_nine, num_parallel_calls=2).batch(4).with_options(PROCESSES))
@@ -273,26 +245,19 @@ class TestProcesses:
         assert "fail_at_nine" in notes and "element 9" in notes
         assert next(iterator).tolist() == [10, 11, 12, 13]
 
-    def test_a_killed_worker_is_an_error_and_not_a_hang(self):
+    def test_a_killed_worker_is_an_error_and_leaves_nothing(self):
+        before = shared_files()
         iterator = iter(Dataset.range(20).map(die_at_nine, num_parallel_calls=2).batch(4).with_options(PROCESSES))
         assert len(take(iterator, 2)) == 2
         with pytest.raises(WorkerDied, match="SIGKILL.*element 8"):
             next(iterator)
         assert next(iterator).tolist() == [12, 13, 14, 15]
+        assert shared_files() <= before  # not even while it runs, so nothing is left however it ends
 
     def test_a_function_that_cannot_be_sent(self):
         lock = threading.Lock()
         with pytest.raises(TypeError, match="cannot be sent to a worker process"):
             list(Dataset.range(3).map(lambda x: (x, lock), num_parallel_calls=2).with_options(PROCESSES))
-
-    def test_no_file_is_left_in_shared_memory(self):
-        if not os.path.isdir("/dev/shm"):
-            pytest.skip("no /dev/shm")
-        before = {f for f in os.listdir("/dev/shm") if f.startswith("lamina-")}
-        iterator = iter(Dataset.range(100).map(double, num_parallel_calls=2).batch(4).with_options(PROCESSES))
-        take(iterator, 8)
-        assert {f for f in os.listdir("/dev/shm") if f.startswith("lamina-")} <= before
-        iterator.close()
 
 
 @processes
