@@ -222,7 +222,7 @@ def _totals(model: Any) -> list[tuple[str, str]]:
     weights = model.weights
     trainable = model.trainable_weights
     frozen = {id(v) for v in trainable}
-    optimizer = getattr(model.optimizer, "variables", None) or []
+    optimizer = model.optimizer.variables if getattr(model.optimizer, "built", False) else []
     rows = [
         ("Total params", [*weights, *optimizer]),
         ("Trainable params", trainable),
