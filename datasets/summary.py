@@ -10,7 +10,7 @@ from lamina.datasets.clock import Clock, StageTime
 from lamina.datasets.nodes.base import Node, SpecUnknown
 from lamina.datasets.spec import INFINITE, UNKNOWN, DatasetSpec, TensorSpec, dtype_name
 
-_WIDTH, _HEIGHT, _GAP = 300, 54, 26
+_WIDTH, _HEIGHT, _GAP = 350, 54, 26
 
 
 class Stage:
