@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 
 
 def run_golden(shared: Path) -> list[str]:
+    """The problems among the cases of Keras' API; prints the totals."""
     lines = (HERE / "golden_exceptions.txt").read_text().splitlines()
     allowed = {line.split("#")[0].strip() for line in lines} - {""}
     with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +54,7 @@ def run_other(shared: Path, folder: str, script: str, expected: int) -> list[str
 
 
 def main() -> int:
+    """Runs all runners; the exit code."""
     shared = Path(sys.argv[1])
     problems = run_golden(shared)
     problems += run_other(shared, "golden_data", "run_golden_data.py", 309)
