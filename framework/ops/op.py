@@ -86,7 +86,8 @@ def op(fn: F | None = None, *, named: bool = False, operator: str | None = None)
             return record(wrapper, args, kwargs, infer(run, args, kwargs, f"ops.{fn.__name__}"))
         return run(*args, **kwargs)
 
-    OPS[fn.__name__] = wrapper
+    if registry.family_of(fn.__module__) == "ops":  # activations have names in common with ops
+        OPS[fn.__name__] = wrapper
     registry.add_builtin(wrapper)
     if operator is not None:
         OPERATORS[operator] = wrapper

@@ -70,8 +70,8 @@ def test_heavy_steps_run_alone():
     def step(values, batch, number):
         return {}, [values[0] + batch[0] @ values[0]]
 
-    values = [jnp.zeros((600, 600))]
-    assert Program(step, values, [np.zeros((600, 600), np.float32)]).capacity == 1
+    values = [jnp.zeros((1100, 1100))]
+    assert Program(step, values, [np.zeros((1100, 1100), np.float32)]).capacity == 1
 
 
 def test_array_source_covers_each_epoch_once_in_its_own_order():

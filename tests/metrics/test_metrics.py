@@ -243,7 +243,7 @@ def test_round_trip_of_the_config(name, arguments, data, value):
 
 
 def test_every_class_is_in_the_table():
-    classes = {n for n, v in BUILTIN["metrics"].items() if isinstance(v, type)}
+    classes = {n for n, v in BUILTIN["metrics"].items() if isinstance(v, type) and hasattr(metrics, n)}
     tested = {name for name, *_ in ROWS}
     assert classes - tested == {"Metric", "Mean", "Sum", "MeanMetricWrapper"}
 
