@@ -138,17 +138,17 @@ def test_batches_pack_and_unpack():
 
 
 def test_custom_objects():
-    @utils.register_keras_serializable("here", "twice")
+    @utils.register_keras_serializable("here", "twice_here")
     def double(x):
         return 2 * x
 
     try:
-        assert utils.get_registered_name(double) == "here>twice"
-        assert utils.get_registered_object("here>twice") is double and utils.get_registered_object("twice") is double
-        assert utils.get_custom_objects()["here>twice"] is double
+        assert utils.get_registered_name(double) == "here>twice_here"
+        assert utils.get_registered_object("here>twice_here") is double and utils.get_registered_object("twice_here") is double
+        assert utils.get_custom_objects()["here>twice_here"] is double
     finally:
-        del utils.get_custom_objects()["here>twice"]
-    assert utils.get_registered_object("here>twice") is None
+        del utils.get_custom_objects()["here>twice_here"]
+    assert utils.get_registered_object("here>twice_here") is None
     with utils.CustomObjectScope({"thing": double}):
         assert utils.get_registered_object("thing") is double
     assert utils.get_registered_object("thing") is None
