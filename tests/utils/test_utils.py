@@ -144,7 +144,8 @@ def test_custom_objects():
 
     try:
         assert utils.get_registered_name(double) == "here>twice_here"
-        assert utils.get_registered_object("here>twice_here") is double and utils.get_registered_object("twice_here") is double
+        assert utils.get_registered_object("here>twice_here") is double
+        assert utils.get_registered_object("twice_here") is double
         assert utils.get_custom_objects()["here>twice_here"] is double
     finally:
         del utils.get_custom_objects()["here>twice_here"]
