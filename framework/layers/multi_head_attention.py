@@ -13,6 +13,7 @@ from lamina.core.errors import describe, owner_label
 from lamina.layers.dense import EinsumDense
 from lamina.layers.projected_attention import ProjectedAttention, for_heads
 from lamina.layers.regularization import Dropout
+from lamina.ops.symbol import Symbol
 
 
 class MultiHeadAttention(ProjectedAttention):
@@ -167,6 +168,18 @@ class MultiHeadAttention(ProjectedAttention):
         scores = "".join([*batch, *(target[i] for i in self._axes), *(source[i] for i in self._axes)])
         q, s = "".join(target), "".join(source)
         self._equations = (f"{q},{s}->{scores}", f"{scores},{s}->{q}")
+
+    def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
+        """Symbols of the outputs.
+
+        The scores are declared (batch, heads, targets, targets), as Keras declares them; where sources and targets
+        differ in number, the arrays are (batch, heads, targets, sources) all the same.
+        """
+        spec = super().compute_output_spec(*args, **kwargs)
+        if isinstance(spec, tuple) and len(spec[0].shape) == 3:
+            output, scores = spec
+            return output, Symbol((*scores.shape[:-1], scores.shape[-2]), scores.dtype)
+        return spec
 
     def call(
         self,
