@@ -35,7 +35,11 @@ def owned(obj: Any, kinds: tuple[type, ...], untracked: frozenset[str] = frozens
                     look(f"{key}_{k}", item, depth + 1)
 
     for key, value in list(vars(obj).items()):
-        if type(value) not in _PLAIN and key not in untracked:
+        if type(value) in _PLAIN or key in untracked:
+            continue
+        if isinstance(value, kinds):
+            found.append((key.lstrip("_"), value))
+        elif isinstance(value, (list, tuple, dict)):
             look(key.lstrip("_"), value, 0)
     return found
 
