@@ -7,7 +7,6 @@ again; and a buffer of `capacity` batches of which one is filled costs no more t
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -254,10 +253,6 @@ class IterableSource(Source):
             )
         return first
 
-    def continued(self) -> bool:
-        """Whether epochs share one iterator, as they do over a generator."""
-        return self.once
-
 
 class _IterablePass(Pass):
     def __init__(self, source: IterableSource):
@@ -305,8 +300,3 @@ class _IterablePass(Pass):
 def iter_is_self(x: Any) -> bool:
     """Whether `x` is an iterator, which can be gone through only once."""
     return hasattr(x, "__next__")
-
-
-def limited(iterator: Iterator[Any], most: int | None) -> Iterator[Any]:
-    """The first `most` items, or all if None."""
-    return iterator if most is None else itertools.islice(iterator, most)
