@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from google.protobuf import text_format
 
-from lamina.checkpoint.writer import sync_folder
+from lamina.checkpoint.files import replacing
 from lamina.wire.bundle import CheckpointState
 from lamina.wire.errors import DataLossError
 
@@ -56,14 +56,8 @@ def write_checkpoint_state(
         all_model_checkpoint_paths=[_relative(folder, name) for name in names],
         all_model_checkpoint_timestamps=timestamps,
     )
-    path = os.path.join(folder, "checkpoint")
-    work = f"{path}.tmp{os.getpid()}"
-    with open(work, "w", encoding="utf-8") as file:
-        file.write(text_format.MessageToString(state, as_utf8=True))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(work, path)
-    sync_folder(os.fspath(folder))
+    with replacing(os.path.join(folder, "checkpoint")) as file:
+        file.write(text_format.MessageToString(state, as_utf8=True).encode())
 
 
 def _relative(folder: str | os.PathLike, name: str) -> str:

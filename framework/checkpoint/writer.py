@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from lamina.checkpoint.files import replacing
 from lamina.checkpoint.slices import FULL, slice_key
 from lamina.core.errors import describe
 from lamina.wire.bundle import BundleEntryProto, BundleHeaderProto
@@ -21,7 +22,6 @@ from lamina.wire.tensor import NUMBERS, STRING, TensorSliceProto, VersionDef, sh
 from lamina.wire.varint import encode_varint
 
 _UINT32_MAX = 2**32 - 1
-_BUFFER_BYTES = 1 << 20
 
 Entries = dict[bytes, Any]
 
@@ -91,7 +91,7 @@ def write_shard(prefix: str | os.PathLike, tensors: Mapping[str, Any], shard: in
     """
     entries: Entries = {}
     path = f"{os.fspath(prefix)}.data-{shard:05d}-of-{num_shards:05d}"
-    with _Replacing(path) as file:
+    with replacing(path) as file:
         offset = 0
         for name, tensor in tensors.items():
             if not name or name.startswith("\0"):
@@ -166,7 +166,7 @@ def write_index(prefix: str | os.PathLike, entries: Entries, num_shards: int) ->
     """
     header = BundleHeaderProto(num_shards=num_shards, version=VersionDef(producer=1))
     items = [(b"", header), *sorted(entries.items())]
-    with _Replacing(f"{os.fspath(prefix)}.index") as file:
+    with replacing(f"{os.fspath(prefix)}.index") as file:
         file.write(write_table((key, message.SerializeToString()) for key, message in items))
 
 
@@ -204,38 +204,3 @@ def _write_strings(file: BinaryIO, array: np.ndarray) -> tuple[int, int]:
     file.write(head)
     file.write(body)
     return len(head) + len(body), mask(crc32c(body, crc32c(head[-4:], crc)))
-
-
-class _Replacing:
-    """A file that takes its name only when it is written and on the disk; on an error nothing is left of it."""
-
-    def __init__(self, path: str) -> None:
-        self._path, self._work = path, f"{path}.tmp{os.getpid()}"
-
-    def __enter__(self) -> BinaryIO:
-        self._file = open(self._work, "wb", _BUFFER_BYTES)  # noqa: SIM115
-        return self._file
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        try:
-            if kind is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                os.replace(self._work, self._path)
-                sync_folder(os.path.dirname(self._path))
-        finally:
-            if os.path.exists(self._work):
-                os.unlink(self._work)
-
-
-def sync_folder(folder: str) -> None:
-    """Bring the names in a folder to the disk, where the system can do that."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
