@@ -1,5 +1,6 @@
 """Checkpoints in TensorFlow's own format, the tensor bundle (V2): read and written without TensorFlow."""
 
+from lamina.checkpoint.meta import meta_graph_bytes
 from lamina.checkpoint.reader import CheckpointReader, load_checkpoint
 from lamina.checkpoint.state import latest_checkpoint, read_checkpoint_state, write_checkpoint_state
 from lamina.checkpoint.writer import Partition, merge_entries, write_checkpoint, write_index, write_shard
@@ -10,6 +11,7 @@ __all__ = [
     "latest_checkpoint",
     "load_checkpoint",
     "merge_entries",
+    "meta_graph_bytes",
     "read_checkpoint_state",
     "write_checkpoint",
     "write_checkpoint_state",
