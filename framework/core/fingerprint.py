@@ -33,7 +33,7 @@ class PackedStrings:
         if flat.dtype.kind == "S":
             width = flat.dtype.itemsize
             data = np.ascontiguousarray(flat).view(np.uint8) if width else np.zeros(0, np.uint8)
-            self.lengths = np.strings.str_len(flat).astype(np.int64)
+            self.lengths = np.char.str_len(flat).astype(np.int64)
             self.offsets = np.arange(flat.size, dtype=np.int64) * width
         else:
             strings = flat.tolist()
@@ -107,7 +107,7 @@ def _encode(array: np.ndarray) -> np.ndarray:
         return array.astype("S1")
     points = np.ascontiguousarray(array).view(np.uint32)
     if points.size and points.max() >= 128:
-        return np.strings.encode(array, "utf-8")
+        return np.char.encode(array, "utf-8")
     return points.astype(np.uint8).view(f"S{width}").reshape(array.shape)
 
 

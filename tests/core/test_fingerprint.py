@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the strings are as long as the branches of the hash need
 import numpy as np
 import pytest
 
