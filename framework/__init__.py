@@ -30,6 +30,7 @@ _SUBMODULES = (
     "regularizers",
     "saving",
     "state",
+    "summary",
     "utils",
 )
 
