@@ -108,7 +108,7 @@ def make_source(
 
     Args:
         method: how errors name the caller.
-        x: arrays in any structure, or an iterable, generator or PyDataset of batches.
+        x: arrays in any structure, an iterable, generator or PyDataset of batches, or a Source.
         y: targets, for arrays.
         sample_weight: weights, for arrays.
         batch_size: samples a batch, for arrays; 32 if None.
@@ -116,6 +116,8 @@ def make_source(
         class_weight: a dict from class number to weight.
         seed: the seed of the orders.
     """
+    if isinstance(x, Source):
+        return x
     if is_batches(x):
         for name, value in (("y", y), ("sample_weight", sample_weight)):
             if value is not None:
