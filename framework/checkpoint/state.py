@@ -26,6 +26,8 @@ def read_checkpoint_state(folder: str | os.PathLike) -> tuple[str, list[str]] | 
             state = text_format.Parse(file.read(), CheckpointState(), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataLossError(f"'{path}' is no list of checkpoints: {error}.") from error
+    if not state.model_checkpoint_path:
+        raise DataLossError(f"'{path}' is no list of checkpoints: it does not name the latest.")
     names = [os.path.join(folder, name) for name in state.all_model_checkpoint_paths]
     return os.path.join(folder, state.model_checkpoint_path), names
 

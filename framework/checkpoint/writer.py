@@ -6,22 +6,32 @@ exists is whole.
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import threading
 from collections.abc import Iterator, Mapping
+from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from lamina.checkpoint.files import replacing
 from lamina.checkpoint.slices import FULL, slice_key
+from lamina.checkpoint.strings import encode_lengths
 from lamina.core.errors import describe
 from lamina.wire.bundle import BundleEntryProto, BundleHeaderProto
-from lamina.wire.crc32c import crc32c, mask, masked_crc32c
+from lamina.wire.crc32c import crc32c, mask
 from lamina.wire.table import write_table
 from lamina.wire.tensor import NUMBERS, STRING, TensorSliceProto, VersionDef, shape_proto
-from lamina.wire.varint import encode_varint
 
-_UINT32_MAX = 2**32 - 1
+FILES = "checkpoint/files"
+"""The tensor that holds sizes and checksums of further files of a checkpoint, as JSON."""
+
+MAX_SHARDS = 99_999
+# A checksum holds the interpreter's lock: 0.3 ms for a piece of this size, which a training loop does not notice.
+_PIECE_BYTES = 1 << 22
+_FLUSH_BYTES = 1 << 23
 
 Entries = dict[bytes, Any]
 
@@ -40,16 +50,27 @@ class Partition(NamedTuple):
     value: Any
 
 
-def write_checkpoint(prefix: str | os.PathLike, tensors: Mapping[str, Any], shard_bytes: int | None = None) -> None:
+def write_checkpoint(
+    prefix: str | os.PathLike,
+    tensors: Mapping[str, Any],
+    shard_bytes: int | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
     """Write `tensors` as the checkpoint `prefix`.
+
+    A checkpoint that stands under this name is replaced in one step: its data is untouched until the new index takes
+    the place of its own. The new data gets another number of shards, by an empty one: that number is in their names.
 
     Args:
         prefix: What the names of its files start with; its folder must exist.
         tensors: Arrays by name: any numpy or ml_dtypes dtype that the format knows, byte strings, or arrays of them.
         shard_bytes: The data goes into several files of about this size; None for one file.
+        files: The contents of further files by ending (".meta"). Their sizes and checksums are kept as a tensor
+            `checkpoint/files`, so that `CheckpointReader.read_file` and `verify` notice what happens to them.
 
     Raises:
         TypeError: an array has a dtype that the format does not know.
+        ValueError: a name that no tensor can have, or more shards than the format can count.
         OSError: the disk is full, or the folder does not exist or cannot be written.
 
     Example:
@@ -61,11 +82,46 @@ def write_checkpoint(prefix: str | os.PathLike, tensors: Mapping[str, Any], shar
         array([[1., 0.],
                [0., 1.]], dtype=float32)
     """
+    tensors = dict(tensors)
+    for ending in files or {}:
+        if not re.fullmatch(r"\.\w+", ending) or ending == ".index":
+            raise ValueError(f"write_checkpoint: files must be named by endings such as '.meta', got {ending!r}.")
+    if files:
+        table = {ending: {"size": len(content), "crc32c": crc32c(content)} for ending, content in files.items()}
+        tensors[FILES] = json.dumps(table)
+    for name in tensors:
+        _check_name(name)
     shards = list(_shards({name: _as_array(name, tensors[name]) for name in sorted(tensors)}, shard_bytes))
+    old = _data_files(prefix) if os.path.exists(f"{os.fspath(prefix)}.index") else {}
+    while len(shards) in old.values():
+        shards.append({})
     entries: Entries = {}
     for i, shard in enumerate(shards):
         entries.update(write_shard(prefix, shard, i, len(shards)))
+    for ending, content in (files or {}).items():
+        with replacing(f"{os.fspath(prefix)}{ending}") as file:
+            file.write(content)
     write_index(prefix, entries, len(shards))
+    for path in old:
+        os.unlink(path)
+
+
+def data_path(prefix: str | os.PathLike, shard: int, num_shards: int) -> str:
+    """The name of the file that holds the data of a shard.
+
+    Example:
+        >>> data_path("model.ckpt-1", 0, 2)
+        'model.ckpt-1.data-00000-of-00002'
+    """
+    return f"{os.fspath(prefix)}.data-{shard:05d}-of-{num_shards:05d}"
+
+
+def _data_files(prefix: str | os.PathLike) -> dict[str, int]:
+    """The data files that stand under a prefix -> the number of shards in their names."""
+    folder, name = os.path.split(os.fspath(prefix))
+    pattern = re.compile(re.escape(name) + r"\.data-\d{5}-of-(\d{5})")
+    matches = (pattern.fullmatch(file) for file in os.listdir(folder or "."))
+    return {os.path.join(folder, match[0]): int(match[1]) for match in matches if match}
 
 
 def _shards(arrays: dict[str, np.ndarray], shard_bytes: int | None) -> Iterator[dict[str, np.ndarray]]:
@@ -88,17 +144,25 @@ def write_shard(prefix: str | os.PathLike, tensors: Mapping[str, Any], shard: in
         tensors: Arrays, or a `Partition` where other shards hold the rest of a tensor.
         shard: The number of this shard.
         num_shards: How many there are.
+
+    Raises:
+        TypeError: an array has a dtype that the format does not know.
+        ValueError: a name that no tensor can have, or a shard that there is not.
+        OSError: the disk is full, or the folder does not exist or cannot be written.
     """
+    if not 0 <= shard < num_shards <= MAX_SHARDS:
+        raise ValueError(
+            f"write_shard: shard must be at least 0 and less than num_shards, num_shards at most {MAX_SHARDS}; "
+            f"got shard {shard} of {num_shards}."
+        )
     entries: Entries = {}
-    path = f"{os.fspath(prefix)}.data-{shard:05d}-of-{num_shards:05d}"
-    with replacing(path) as file:
+    with replacing(data_path(prefix, shard, num_shards)) as file, _Output(file) as output:
         offset = 0
         for name, tensor in tensors.items():
-            if not name or name.startswith("\0"):
-                raise ValueError(f"write_checkpoint: {name!r} cannot be the name of a tensor.")
+            _check_name(name)
             partition = tensor if isinstance(tensor, Partition) else None
             array = _as_array(name, tensor if partition is None else partition.value)
-            size, checksum = _write_tensor(file, array)
+            size, checksum = _write_tensor(output, name, array)
             entry = BundleEntryProto(
                 dtype=NUMBERS[array.dtype],
                 shape=shape_proto(array.shape),
@@ -113,6 +177,15 @@ def write_shard(prefix: str | os.PathLike, tensors: Mapping[str, Any], shard: in
                 _add_partition(entries, name, partition, array, entry)
             offset += size
     return entries
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"write_checkpoint: the name of a tensor must be a string, got {describe(name)}.")
+    if not name or name.startswith("\0") or any("\ud800" <= c <= "\udfff" for c in name):
+        raise ValueError(
+            f"write_checkpoint: {name!r} cannot be the name of a tensor; expected text that does not start with '\\0'."
+        )
 
 
 def _add_partition(entries: Entries, name: str, partition: Partition, array: np.ndarray, entry: Any) -> None:
@@ -184,23 +257,75 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _write_tensor(file: BinaryIO, array: np.ndarray) -> tuple[int, int]:
+def _write_tensor(output: _Output, name: str, array: np.ndarray) -> tuple[int, int]:
     """Append the bytes of `array`; how many they are, and their masked checksum."""
     if NUMBERS[array.dtype] == STRING:
-        return _write_strings(file, array)
+        return _write_strings(output, name, array)
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    file.write(data.data)
-    return data.nbytes, masked_crc32c(data)
+    return data.nbytes, mask(output.write(data))
 
 
-def _write_strings(file: BinaryIO, array: np.ndarray) -> tuple[int, int]:
+def _write_strings(output: _Output, name: str, array: np.ndarray) -> tuple[int, int]:
     strings = [s.encode() if isinstance(s, str) else s for s in array.reshape(-1).tolist()]
-    if not all(isinstance(s, bytes) for s in strings):
-        raise TypeError("write_checkpoint: an object array must hold byte strings.")
-    lengths = [len(s) for s in strings]
-    crc = crc32c(b"".join(n.to_bytes(4 if n <= _UINT32_MAX else 8, "little") for n in lengths))
-    head = b"".join(map(encode_varint, lengths)) + mask(crc).to_bytes(4, "little")
+    wrong = [s for s in strings if not isinstance(s, bytes)]
+    if wrong:
+        raise TypeError(f"write_checkpoint: '{name}', an object array, must hold strings, got {describe(wrong[0])}.")
+    head, crc = encode_lengths([len(s) for s in strings])
     body = b"".join(strings)
-    file.write(head)
-    file.write(body)
-    return len(head) + len(body), mask(crc32c(body, crc32c(head[-4:], crc)))
+    output.write(head)
+    return len(head) + len(body), mask(output.write(body, crc))
+
+
+class _Output:
+    """A file that goes to the disk while it is being written: the sync at its end finds little left to do.
+
+    The disk reports an error once, to the first sync after it: that of an early sync is raised at the next, or on exit.
+    """
+
+    _sync = staticmethod(getattr(os, "fdatasync", os.fsync))
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._unsynced = 0
+        self._thread: threading.Thread | None = None
+        self._error: OSError | None = None
+
+    def __enter__(self) -> _Output:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+    def write(self, data: bytes | np.ndarray, crc: int = 0) -> int:
+        """Append `data`, bytes or an array of them; the checksum `crc` continued by it."""
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            crc = crc32c(piece, crc)
+            self._file.write(piece)
+            self._unsynced += len(piece)
+            if self._unsynced >= _FLUSH_BYTES and (self._thread is None or not self._thread.is_alive()):
+                self._start_sync()
+        return crc
+
+    def _start_sync(self) -> None:
+        self._join()
+        if self._error is not None:
+            raise self._error
+        self._thread = threading.Thread(target=self._sync_now, name="lamina-checkpoint-sync", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is shutting down: the sync at the end does it all
+            self._thread = None
+        self._unsynced = 0
+
+    def _sync_now(self) -> None:
+        try:
+            self._sync(self._file.fileno())
+        except OSError as error:
+            self._error = error
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()

@@ -24,6 +24,9 @@ _FOOTER_BYTES = 48
 _TRAILER_BYTES = 5
 _BLOCK_BYTES = 262_144
 _RESTART_INTERVAL = 16
+# Keys that share their beginnings take less room in the file than in memory, but not without end: every so many
+# entries a key stands in full, so that all keys together have at most that many times the bytes of their block.
+_MOST_SHARED = 64
 _UINT32 = struct.Struct("<I")
 
 
@@ -169,17 +172,28 @@ class _Reader:
     def _entries(block: bytes) -> Iterable[tuple[bytes, bytes]]:
         if len(block) < 4:
             raise DataLossError("a block is shorter than its own count.")
-        (restarts,) = _UINT32.unpack_from(block, len(block) - 4)
-        end = len(block) - 4 * (restarts + 1)
+        (count,) = _UINT32.unpack_from(block, len(block) - 4)
+        end = len(block) - 4 * (count + 1)
         if end < 0:
-            raise DataLossError(f"a block of {len(block)} bytes cannot hold {restarts} restarts.")
-        key, position = b"", 0
+            raise DataLossError(f"a block of {len(block)} bytes cannot hold {count} restarts.")
+        restarts = list(struct.unpack_from(f"<{count}I", block, end))
+        if restarts[:1] != [0]:
+            raise DataLossError("the first restart of a block is not its start.")
+        full, key, position, key_bytes = [], b"", 0, 0
         while position < end:
+            start = position
             shared, position = decode_varint(block, position, end)
             unshared, position = decode_varint(block, position, end)
             length, position = decode_varint(block, position, end)
             if shared > len(key) or position + unshared + length > end:
                 raise DataLossError("an entry reaches beyond its block.")
+            if not shared:
+                full.append(start)
+            key_bytes += shared + unshared
+            if key_bytes > _MOST_SHARED * len(block):
+                raise DataLossError(f"the keys of a block of {len(block)} bytes have more than {key_bytes} bytes.")
             key = key[:shared] + block[position : position + unshared]
             position += unshared + length
             yield key, block[position - length : position]
+        if restarts != sorted(set(restarts)) or not set(restarts) <= {0, *full}:
+            raise DataLossError("the restarts of a block are not the entries whose keys stand in full.")

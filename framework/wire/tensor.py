@@ -64,6 +64,8 @@ TensorSliceProto = _messages["TensorSliceProto"]
 VersionDef = _messages["VersionDef"]
 
 STRING = 7
+BOOL = 10
+VARIANT = 21
 DTYPES: dict[int, np.dtype] = {
     number: np.dtype(kind)
     for number, kind in {
@@ -76,7 +78,7 @@ DTYPES: dict[int, np.dtype] = {
         STRING: np.object_,
         8: np.complex64,
         9: np.int64,
-        10: np.bool_,
+        BOOL: np.bool_,
         14: ml_dtypes.bfloat16,
         17: np.uint16,
         18: np.complex128,
@@ -85,8 +87,14 @@ DTYPES: dict[int, np.dtype] = {
         23: np.uint64,
         24: ml_dtypes.float8_e5m2,
         25: ml_dtypes.float8_e4m3fn,
+        26: ml_dtypes.float8_e4m3fnuz,
+        27: ml_dtypes.float8_e4m3b11fnuz,
+        28: ml_dtypes.float8_e5m2fnuz,
         29: ml_dtypes.int4,
         30: ml_dtypes.uint4,
+        31: ml_dtypes.int2,
+        32: ml_dtypes.uint2,
+        33: ml_dtypes.float4_e2m1fn,
     }.items()
 }
 """numpy dtype of each DataType number; strings are object arrays of `bytes`."""

@@ -185,7 +185,7 @@ def test_a_lying_size_allocates_nothing(tmp_path):
 def test_errors_name_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="'.*m.index' is missing"):
         load_checkpoint(tmp_path / "m")
-    with pytest.raises(FileNotFoundError, match="names no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="has no file 'checkpoint'"):
         load_checkpoint(tmp_path)
     write_checkpoint(tmp_path / "m", {"dense/kernel": np.ones(2)})
     reader = load_checkpoint(tmp_path / "m")
