@@ -77,7 +77,7 @@ def decode_variants(data: bytes, count: int, checksum: int) -> np.ndarray:
     for i in range(count):
         length, position = _length(data, position)
         out[i] = data[position : position + length]
-        crc = crc32c(out[i], crc32c(_length_bytes(length), crc))
+        crc = crc32c(out[i], crc32c(length.to_bytes(8, "little"), crc))
         stored = data[position + length : position + length + _CHECKSUM_BYTES]
         if mask(crc).to_bytes(_CHECKSUM_BYTES, "little") != stored:
             raise DataLossError("hold an object that does not fit its checksum")
