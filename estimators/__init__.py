@@ -1,0 +1,47 @@
+"""Estimators with the API of tf.estimator, on lamina's models, Datasets and checkpoints; they fit like scikit-learn's.
+
+Names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_NAMES = {
+    "BinaryClassHead": "heads",
+    "Head": "heads",
+    "LogisticRegressionHead": "heads",
+    "MultiClassHead": "heads",
+    "MultiHead": "heads",
+    "MultiLabelHead": "heads",
+    "PoissonRegressionHead": "heads",
+    "RegressionHead": "heads",
+    "EstimatorSpec": "modes",
+    "ModeKeys": "modes",
+    "group": "modes",
+    "no_op": "modes",
+    "get_global_step": "variables",
+    "get_variable": "variables",
+    "trainable_variables": "variables",
+    "variable_scope": "variables",
+    "lookup": "rows",
+}
+_MODULES = {"feature_column": "feature_columns", "optimizers": "optimizers"}
+
+__all__ = [*_NAMES, *_MODULES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"lamina.estimators.{_NAMES[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"lamina.estimators.{_MODULES[name]}")
+    else:
+        raise AttributeError(f"module 'lamina.estimators' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Canned estimators: a backbone and a head each."""
