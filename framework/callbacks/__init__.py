@@ -9,6 +9,7 @@ from lamina.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlat
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.callbacks.swap_ema_weights import SwapEMAWeights
+from lamina.callbacks.tensorboard import TensorBoard
 from lamina.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ProgbarLogger",
     "ReduceLROnPlateau",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

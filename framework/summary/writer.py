@@ -18,7 +18,7 @@ from lamina.wire.tensor import NUMBERS, STRING, TensorProto, shape_proto
 from lamina.wire.tfrecord import RecordWriter
 
 # What the numbers of `data_class` stand for.
-_SCALAR, _TENSOR, _BLOBS = 1, 2, 3
+_UNKNOWN, _SCALAR, _TENSOR, _BLOBS = range(4)
 
 
 class SummaryWriter:
@@ -134,7 +134,7 @@ class SummaryWriter:
 
     def conceptual_graph(self, text: str, tag: str = "keras") -> None:
         """Writes the layers of a model, in the JSON that `lamina.summary.conceptual_graph` makes."""
-        value = _value(tag, "graph_keras_model", _BLOBS, [text.encode()], (), b"1")
+        value = _value(tag, "graph_keras_model", _UNKNOWN, [text.encode()], (), b"1")
         self._write(0, summary=Summary(value=[value]))
 
     # ---- the file
@@ -170,6 +170,10 @@ class SummaryWriter:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:  # of a run that an error ended
+            self.close()
 
     def __enter__(self) -> Self:
         return self
