@@ -105,6 +105,8 @@ class Run:
             )
         self.restored = True
         self._random = {n: (int(s), int(r)) for n, (s, r) in zip(nodes, saved, strict=True)}
+        for node, (seed, number) in self._random.items():
+            node.continue_from(seed, number + 1)
 
     def finish(self, abandoned: bool) -> None:
         """Stop the workers of an abandoned run; keep those of one that ended for the next run."""

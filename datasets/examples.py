@@ -68,13 +68,15 @@ class FixedLenFeature(NamedTuple):
 
 
 class VarLenFeature(NamedTuple):
-    """A feature with any number of values, padded with zeros or empty strings to the longest of a batch.
+    """A feature with any number of values, padded to the longest of a batch.
 
     Args:
         dtype: `"int64"`, `"float32"` or `"string"`, as it was written.
+        default_value: What padding is made of; None for zeros or empty strings.
     """
 
     dtype: Any
+    default_value: Any = None
 
 
 class FixedLenSequenceFeature(NamedTuple):

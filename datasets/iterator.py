@@ -85,22 +85,25 @@ class DatasetIterator:
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken.
 
+        The dataset goes back to that point too: the iterators made after this one are ordered as those that were made
+        after the one whose state it is.
+
         Raises:
-            ValueError: the state is of another pipeline. RuntimeError: this iterator was read from already.
+            ValueError: the state is of another pipeline.
         """
         if not isinstance(state, dict) or "stages" not in state:
             raise ValueError(f"set_state: state must be what get_state() returned, got {describe(state)}.")
         if state["version"] != VERSION:
             raise ValueError(f"set_state: the state has version {state['version']}, expected {VERSION}.")
-        if self._iterator is not None or self._over:
-            raise RuntimeError(
-                "set_state must be called on a fresh iterator, before its first element; call iter() again."
-            )
         if state["stages"] != _stages(self._node):
             raise ValueError(
                 "set_state: the state was saved from another pipeline: "
                 f"its stages are {state['stages']}, those of this one {_stages(self._node)}."
             )
+        if self._iterator is not None:
+            self._finish(abandoned=True)
+            self._run = Run(self._node, self._run.options, self._run.clock)
+        self._over, self._next = False, self._first
         self._run.restore_randomness(state["random"])
         if state["over"]:
             self._over = True

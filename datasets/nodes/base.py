@@ -196,6 +196,11 @@ class RandomNode(Node):
             self._runs += 1
             return self._seed, self._runs - 1
 
+    def continue_from(self, seed: int, runs: int) -> None:
+        """Let the next run be number `runs` under `seed`, as in the process that saved them."""
+        with self._lock:
+            self._seed, self._runs = seed, runs
+
 
 class StreamIterator(ElementIterator):
     """An iterator from a resumable generator function: `make(state)` yields `(element, state behind it)`."""

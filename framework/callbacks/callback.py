@@ -25,6 +25,10 @@ class Callback:
             must stop after every batch. A callback whose batch hooks use `batch` and `logs` alone should set it to
             False: it then gets the same calls, after each chunk of batches, and small models train several times
             faster.
+        runs_last: whether the hooks are called after those of the callbacks that say False, wherever it stands.
+
+    A run that is killed and resumed goes on exactly if each callback that keeps something between hooks returns it
+    from `get_state()` and takes it back in `set_state(state)`.
 
     Example:
         >>> class Losses(Callback):
@@ -36,6 +40,7 @@ class Callback:
     """
 
     needs_live_state: bool = True
+    runs_last: bool = False
 
     def __init__(self) -> None:
         self.params: dict[str, Any] | None = None
@@ -111,6 +116,24 @@ class Callback:
         `logs.ready()` tells whether they can be read without waiting, `logs.read()` reads them.
         """
 
+    def next_boundary(self, kind: str, done: int) -> int | None:
+        """The number of batches of a pass after which `on_progress` must be called, however many are run at a time;
+        more than `done`, the number of those run already. None leaves it to the run.
+        """
+        return None
+
+    def on_train_exit(self) -> None:
+        """Called when fit is left, by an error or Ctrl-C too: the place to end threads and close files."""
+
+    def get_state(self) -> dict[str, Any]:
+        """What the callback keeps between hooks, for a checkpoint of the run: numbers, text, arrays, lists, dicts."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `get_state` returned, when a run is resumed: after `on_train_begin`, and after
+        `on_epoch_begin` if an epoch is gone on with in its middle.
+        """
+
     def overrides(self, *hooks: str) -> bool:
         """Whether a subclass defines one of the hooks."""
         return any(getattr(type(self), h, None) is not getattr(Callback, h) or h in vars(self) for h in hooks)
@@ -131,7 +154,7 @@ class CallbackList(Callback):
             callbacks = []
         elif not isinstance(callbacks, Iterable):
             callbacks = [callbacks]
-        self.callbacks: list[Any] = list(callbacks)
+        self.callbacks: list[Any] = sorted(callbacks, key=lambda c: bool(getattr(c, "runs_last", False)))
         for one in self.callbacks:
             if isinstance(one, type) or not hasattr(one, "on_epoch_end"):
                 cure = f" Did you mean {one.__name__}()?" if isinstance(one, type) else ""
@@ -143,6 +166,7 @@ class CallbackList(Callback):
         if model is not None:
             self.set_model(model)
         self.set_params(params)
+        self._with_boundaries = [c for c in self.callbacks if _overrides(c, "next_boundary")]
         self._with_progress = [c for c in self.callbacks if _overrides(c, "on_progress")]
         self._with_batches = {
             kind: [c for c in self.callbacks if _overrides(c, *hooks)] for kind, hooks in _BATCH_HOOKS.items()
@@ -172,10 +196,30 @@ class CallbackList(Callback):
         for c in self.callbacks:
             c.set_model(model)
 
+    def next_boundary(self, kind: str, done: int) -> int | None:
+        """The nearest of the boundaries that callbacks want."""
+        wanted = [b for c in self._with_boundaries if (b := c.next_boundary(kind, done)) is not None]
+        return min(wanted, default=None)
+
+    def on_train_exit(self) -> None:
+        """Lets all clean up; the first error is raised once they have."""
+        failure: Exception | None = None
+        for c in self.callbacks:
+            try:
+                getattr(c, "on_train_exit", _nothing)()
+            except Exception as error:  # noqa: BLE001
+                failure = failure or error
+        if failure is not None:
+            raise failure
+
     def on_progress(self, kind: str, done: int, logs: Any) -> None:
         """Calls those that follow the progress."""
         for c in self._with_progress:
             c.on_progress(kind, done, logs)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _overrides(callback: Any, *hooks: str) -> bool:

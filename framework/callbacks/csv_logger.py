@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,20 +42,25 @@ class CSVLogger(Callback):
         self.sep = separator
         self.append = append
         self.keys: list[str] | None = None
+        self._size = 0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the file, or finds the columns of one that is continued."""
-        self.keys = None
+        """Finds the columns of a file that is continued; else the first row starts a new file."""
+        self.keys, self._size = None, 0
         path = Path(self.filename)
         if self.append and path.exists() and path.stat().st_size:
             with open(path, newline="") as file:
                 self.keys = next(csv.reader(file, delimiter=self.sep))[1:]
-        else:
-            path.write_text("")
+            self._size = path.stat().st_size
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Leaves an empty file if there was no epoch."""
+        self._cut()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a row."""
         logs = logs or {}
+        self._cut()
         if self.keys is None:
             self.keys = sorted(logs)
             self._write([["epoch", *self.keys]])
@@ -62,6 +68,30 @@ class CSVLogger(Callback):
         if new:
             self._widen(new)
         self._write([[epoch, *(_text(logs.get(key, "NA")) for key in self.keys)]])
+        self._size = os.path.getsize(self.filename)
+
+    def _cut(self) -> None:
+        """Drops what the file holds beyond what this run wrote, such as rows after the point it is resumed from."""
+        path = Path(self.filename)
+        size = path.stat().st_size if path.exists() else 0
+        if size < self._size:
+            warnings.warn(
+                f"CSVLogger: '{self.filename}' has {size} bytes, but the run that is resumed had written "
+                f"{self._size}: rows are missing.",
+                stacklevel=3,
+            )
+            self._size = size
+            self.keys = self.keys if size else None
+        with open(path, "ab") as file:
+            file.truncate(self._size)
+
+    def get_state(self) -> dict[str, Any]:
+        """The columns, and how much of the file is written."""
+        return {"keys": self.keys, "size": self._size}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on in the same file."""
+        self.keys, self._size = state["keys"], state["size"]
 
     def _write(self, rows: Iterable[list[Any]], mode: str = "a") -> None:
         with open(self.filename, mode, newline="") as file:

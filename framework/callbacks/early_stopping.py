@@ -96,3 +96,20 @@ class EarlyStopping(MonitorCallback):
             if self.verbose > 0:
                 say(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
+
+    def get_state(self) -> dict[str, Any]:
+        """The best value so far, its weights, and the epochs without improvement."""
+        return {
+            "best": self.best,
+            "wait": self.wait,
+            "stopped_epoch": self.stopped_epoch,
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes them back."""
+        if state["best"] is not None:
+            self._set_monitor_op()
+        for name in ("best", "wait", "stopped_epoch", "best_epoch", "best_weights"):
+            setattr(self, name, state[name])

@@ -31,3 +31,12 @@ class History(Callback):
         for k, v in (logs or {}).items():
             self.history.setdefault(k, []).append(v)
         self.model.history = self
+
+    def get_state(self) -> dict[str, Any]:
+        """The logs so far."""
+        return {"epoch": self.epoch, "history": self.history}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes them back."""
+        self.epoch, self.history = list(state["epoch"]), {k: list(v) for k, v in state["history"].items()}
+        self.model.history = self

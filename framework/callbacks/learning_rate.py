@@ -172,3 +172,13 @@ class ReduceLROnPlateau(MonitorCallback):
                     say(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
                 self.cooldown_counter = self.cooldown
                 self.wait = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """The best value so far, and what is counted."""
+        return {"best": self.best, "wait": self.wait, "cooldown_counter": self.cooldown_counter}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes them back."""
+        if state["best"] is not None:
+            self._set_monitor_op()
+        self.best, self.wait, self.cooldown_counter = state["best"], state["wait"], state["cooldown_counter"]

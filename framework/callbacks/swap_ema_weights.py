@@ -84,3 +84,11 @@ class SwapEMAWeights(Callback):
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         """Swaps back."""
         self._swap(False)
+
+    def get_state(self) -> dict[str, Any]:
+        """Whether the means stand in the weights' place."""
+        return {"swapped": self._swapped}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes it back; the weights and means themselves are the run's."""
+        self._swapped = state["swapped"]

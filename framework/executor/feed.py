@@ -7,7 +7,7 @@ again; and a buffer of `capacity` batches of which one is filled costs no more t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -102,11 +102,13 @@ class Source:
         batches: the number of batches an epoch, or None if unknown.
         rows: the number of samples an epoch, or None if unknown.
         checked: whether the targets have been checked already.
+        restorable: whether the data can be gone back to a position without drawing all that comes before it.
     """
 
     batches: int | None = None
     rows: int | None = None
     checked: bool = False
+    restorable: bool = True
 
     def epoch(self, number: int) -> Pass:
         """A pass over the data of epoch `number`."""
@@ -116,9 +118,35 @@ class Source:
         """A first batch, for shapes and dtypes, without using it up."""
         raise NotImplementedError
 
+    def get_state(self) -> dict[str, Any]:
+        """The position in the data behind the last batch taken, as plain values."""
+        raise NotImplementedError
+
+    def set_state(self, state: dict[str, Any], number: int, taken: int) -> Pass | None:
+        """Goes to a position that `get_state` told, in this process or another.
+
+        Args:
+            state: what `get_state` returned.
+            number: the number of the pass.
+            taken: the batches of the pass that were taken.
+
+        Returns:
+            The rest of the pass; None if it had not begun.
+
+        Raises:
+            ValueError: the state is of other data.
+        """
+        raise NotImplementedError
+
 
 class Pass:
-    """One pass over a source."""
+    """One pass over a source.
+
+    Attributes:
+        holding: whether a batch was drawn that is not taken yet, so that the source is ahead of the run.
+    """
+
+    holding: bool = False
 
     def peek(self) -> tuple[list[np.ndarray], Any] | None:
         """Arrays with the shapes of the next batch, and its structure; None at the end."""
@@ -161,6 +189,26 @@ class ArraySource(Source):
     def spec(self) -> tuple[list[np.ndarray], Any]:
         """A first batch."""
         return [a[: self.batch_size] for a in self.leaves], self.tree
+
+    def get_state(self) -> dict[str, Any]:
+        """The seed of the orders, and the sizes that they belong to."""
+        return {"seed": self.seed, "rows": self.rows, "batch_size": self.batch_size, "shuffle": self.shuffle}
+
+    def set_state(self, state: dict[str, Any], number: int, taken: int) -> Pass | None:
+        """Goes to a batch of a pass."""
+        own = self.get_state()
+        for key, what in (("rows", "samples"), ("batch_size", "samples a batch"), ("shuffle", "as shuffle")):
+            if taken and state.get(key) != own[key]:
+                raise ValueError(
+                    f"fit: the run was saved in the middle of an epoch over other data: {state.get(key)} {what} then, "
+                    f"{own[key]} now. Give the same data, or start in another folder."
+                )
+        self.seed = state["seed"]
+        if not taken:
+            return None
+        rest = _ArrayPass(self, self.order(number))
+        rest.position = min(taken * self.batch_size, self.rows)
+        return rest
 
 
 class _ArrayPass(Pass):
@@ -214,7 +262,8 @@ class IterableSource(Source):
         self._batches = batches
         self._convert = convert
         self.once = inspect.isgenerator(batches) or (self._make is None and iter_is_self(batches))
-        self._running: Iterator[Any] | None = None
+        self._iterator: Any = None  # the one running, of the user's
+        self._drawn = 0  # the batches drawn of a generator in all
         if length is None and hasattr(batches, "__len__"):
             try:
                 length = len(batches)
@@ -223,14 +272,11 @@ class IterableSource(Source):
         self.batches = length
         self._ahead: _IterablePass | None = None
 
-    def iterator(self) -> Iterator[Any]:
-        """An iterator over converted batches: a fresh one, or the one running for a generator."""
-        if self.once:
-            if self._running is None:
-                self._running = map(self._convert, iter(self._batches))
-            return self._running
-        fresh = self._make() if self._make is not None else iter(self._batches)
-        return map(self._convert, fresh)
+    def _fresh(self) -> Any:
+        """An iterator of the user's: a new one, or the one running for a generator."""
+        if not self.once or self._iterator is None:
+            self._iterator = self._make() if self._make is not None else iter(self._batches)
+        return self._iterator
 
     def epoch(self, number: int) -> Pass:
         """A pass over the data of epoch `number`."""
@@ -240,11 +286,12 @@ class IterableSource(Source):
         begin = getattr(self._batches, "on_epoch_begin", None)
         if callable(begin):
             begin()
-        return _IterablePass(self)
+        return _IterablePass(self, self._fresh())
 
     def spec(self) -> tuple[list[np.ndarray], Any]:
         """A first batch; it is not lost, the first epoch starts with it."""
-        self._ahead = _IterablePass(self)
+        if self._ahead is None:
+            self._ahead = _IterablePass(self, self._fresh())
         first = self._ahead.peek()
         if first is None:
             raise ValueError(
@@ -253,19 +300,58 @@ class IterableSource(Source):
             )
         return first
 
+    @property
+    def restorable(self) -> bool:  # type: ignore[override]
+        """Whether the iterators of the data can tell their position and go back to it."""
+        one = self._iterator if self._iterator is not None else self._fresh()
+        return hasattr(one, "get_state") and hasattr(one, "set_state")
+
+    def get_state(self) -> dict[str, Any]:
+        """The state of the user's iterator, if it has one, and the number of batches drawn."""
+        state = None if self._iterator is None or not self.restorable else self._iterator.get_state()
+        return {"state": state, "drawn": self._drawn}
+
+    def set_state(self, state: dict[str, Any], number: int, taken: int) -> Pass | None:
+        """Goes to a batch of a pass: by the iterator's own means, or by drawing and dropping what came before."""
+        ahead, self._ahead = self._ahead, None
+        if state["state"] is not None:
+            if not self.once or ahead is None:
+                self._iterator = None
+            self._fresh().set_state(state["state"])
+            self._drawn = state["drawn"]
+            return _IterablePass(self, self._iterator) if taken or self.once else None
+        skipped = state["drawn"] if self.once else taken
+        if not skipped:
+            self._ahead = ahead
+            return None
+        rest = ahead if ahead is not None else _IterablePass(self, self._fresh())
+        for _ in range(skipped):
+            if rest.peek() is None:
+                raise ValueError(
+                    f"fit: the run was saved after {skipped} batches of x, which gives fewer now. Give the same data, "
+                    "or start in another folder."
+                )
+            rest.next = None
+        return rest
+
 
 class _IterablePass(Pass):
-    def __init__(self, source: IterableSource):
+    def __init__(self, source: IterableSource, iterator: Any):
         self.source = source
-        self.iterator = source.iterator()
+        self.iterator = iterator
         self.next: tuple[list[np.ndarray], Any] | None = None
         self.ended = False
+
+    @property
+    def holding(self) -> bool:  # type: ignore[override]
+        return self.next is not None
 
     def peek(self) -> tuple[list[np.ndarray], Any] | None:
         if self.next is None and not self.ended:
             try:
-                leaves, tree = jax.tree.flatten(next(self.iterator))
+                leaves, tree = jax.tree.flatten(self.source._convert(next(self.iterator)))
                 self.next = ([a.astype(device_dtype(a.dtype), copy=False) for a in leaves], tree)
+                self.source._drawn += 1
             except StopIteration:
                 self.ended = True
                 end = getattr(self.source._batches, "on_epoch_end", None)

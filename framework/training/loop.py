@@ -30,6 +30,8 @@ def run_pass(
     number: int,
     guard: InterruptGuard | None = None,
     stop: Callable[[], bool] = lambda: False,
+    advance: Callable[[int, Logs], None] = lambda done, logs: None,
+    done: int = 0,
 ) -> Run:
     """Runs the batches of a pass through programs, chunk by chunk, with one chunk in flight.
 
@@ -40,15 +42,16 @@ def run_pass(
         callbacks: whom to call.
         kind: "train" or "test", the kind of batch hooks.
         limit: the most batches to run, or None.
-        number: the number of the first step in the run.
+        number: the number of the step of batch 0.
         guard: holds Ctrl-C back while values are in flight.
         stop: asked after each chunk whether to end the pass.
+        advance: told the number of batches done after each chunk, and its logs.
+        done: the number of batches that were done before.
 
     """
     each = callbacks.wants_batches(kind)
     one_by_one = each and callbacks.needs_each_batch(kind)
     begin, end = getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
-    done = 0
     logs: Logs | None = None
     flying: Logs | None = None
     starved = 0.0
@@ -61,6 +64,9 @@ def run_pass(
         steps = 1 if one_by_one else program.steps
         if limit is not None:
             steps = min(steps, limit - done)
+        boundary = callbacks.next_boundary(kind, done)
+        if boundary is not None:
+            steps = min(steps, boundary - done)
         chunk = batches.take(min(steps, program.capacity), program.capacity)
         if flying is not None and flying.ready():  # the device had nothing to do for some of that time
             starved += clock() - started
@@ -85,6 +91,7 @@ def run_pass(
                     begin(done + i, None)
                 end(done + i, logs.read(i))
         done += chunk.steps
+        advance(done, logs)
         callbacks.on_progress(kind, done, logs)
         if stop():
             break

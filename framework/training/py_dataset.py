@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ class PyDataset:
         workers: threads that make batches ahead; 1 makes them where they are used.
         use_multiprocessing: accepted as in Keras; batches are made in threads, which need no pickling.
         max_queue_size: the most batches made ahead.
+
+    A resumed run goes on with the batch that is next. A subclass with state of its own, such as an order that
+    `on_epoch_end` draws, keeps it exact with `get_state()`, which returns plain values, and `set_state(state)`.
 
     Example:
         >>> class Squares(PyDataset):
@@ -53,7 +57,7 @@ class PyDataset:
 
 
 class PyDatasetBatches:
-    """The batches of a PyDataset in an order of their own each epoch, made ahead by threads."""
+    """The batches of a PyDataset in an order of their own each pass, made ahead by threads."""
 
     def __init__(self, dataset: PyDataset, shuffle: bool, seed: int):
         self.dataset, self.shuffle, self.seed = dataset, shuffle, seed
@@ -61,34 +65,67 @@ class PyDatasetBatches:
         self.on_epoch_begin = dataset.on_epoch_begin
         self.on_epoch_end = dataset.on_epoch_end
 
-    def _order(self) -> Iterator[int]:
-        length = self.dataset.num_batches
-        if length is None or math.isinf(length):
-            number = 0
-            while True:
-                yield number
-                number += 1
-        numbers = np.arange(int(length))
-        if self.shuffle:
-            np.random.default_rng((self.seed, self.passes)).shuffle(numbers)
-        yield from map(int, numbers)
-
-    def __iter__(self) -> Iterator[Any]:
-        order = self._order()
+    def __iter__(self) -> PyDatasetIterator:
         self.passes += 1
-        if getattr(self.dataset, "workers", 1) <= 1:
-            for number in order:
-                yield self.dataset[number]
+        return PyDatasetIterator(self, self.passes - 1)
+
+
+class PyDatasetIterator:
+    """One pass over a PyDataset, whose position can be saved."""
+
+    def __init__(self, batches: PyDatasetBatches, number: int):
+        self._batches, self._pass, self._done = batches, number, 0
+        self._running: Iterator[Any] | None = None
+
+    def _order(self) -> Iterator[int]:
+        length = self._batches.dataset.num_batches
+        if length is None or math.isinf(length):
+            return itertools.count(self._done)
+        numbers = np.arange(int(length))
+        if self._batches.shuffle:
+            np.random.default_rng((self._batches.seed, self._pass)).shuffle(numbers)
+        return map(int, numbers[self._done :])
+
+    def _run(self) -> Iterator[Any]:
+        dataset = self._batches.dataset
+        if getattr(dataset, "workers", 1) <= 1:
+            for number in self._order():
+                yield dataset[number]
             return
-        with ThreadPoolExecutor(self.dataset.workers) as pool:
+        with ThreadPoolExecutor(dataset.workers) as pool:
             ahead: deque[Future] = deque()
             try:
-                for number in order:
-                    ahead.append(pool.submit(self.dataset.__getitem__, number))
-                    if len(ahead) >= self.dataset.max_queue_size:
+                for number in self._order():
+                    ahead.append(pool.submit(dataset.__getitem__, number))
+                    if len(ahead) >= dataset.max_queue_size:
                         yield ahead.popleft().result()
                 while ahead:
                     yield ahead.popleft().result()
             finally:
                 for future in ahead:
                     future.cancel()
+
+    def __iter__(self) -> PyDatasetIterator:
+        return self
+
+    def __next__(self) -> Any:
+        if self._running is None:
+            self._running = self._run()
+        batch = next(self._running)
+        self._done += 1
+        return batch
+
+    def get_state(self) -> dict[str, Any]:
+        """The pass, the batches of it that were given, and the seed of the orders."""
+        state = {"pass": self._pass, "done": self._done, "seed": self._batches.seed}
+        if hasattr(self._batches.dataset, "get_state"):
+            state["dataset"] = self._batches.dataset.get_state()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on where `get_state` was called."""
+        self._running = None
+        self._pass, self._done = state["pass"], state["done"]
+        self._batches.passes, self._batches.seed = self._pass + 1, state["seed"]
+        if "dataset" in state and hasattr(self._batches.dataset, "set_state"):
+            self._batches.dataset.set_state(state["dataset"])

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lamina.callbacks.backup_and_restore import BackupAndRestore
 from lamina.callbacks.callback import CallbackList
 from lamina.callbacks.history import History
 from lamina.callbacks.progress import ProgbarLogger
@@ -35,6 +36,7 @@ from lamina.training.data import (
 )
 from lamina.training.loop import Run, run_pass
 from lamina.training.prediction import Prediction
+from lamina.training.run import TrainingRun
 from lamina.training.steps import Layout, test_program_step, train_program_step
 from lamina.training.targets import check_targets
 
@@ -169,6 +171,7 @@ class Trainer(Compilable, Prediction):
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
+        resume: Any = None,
         **kwargs: Any,
     ) -> History:
         """Trains the model.
@@ -191,6 +194,8 @@ class Trainer(Compilable, Prediction):
             validation_steps: batches a validation; by default all there are.
             validation_batch_size: samples a batch of validation; by default `batch_size`.
             validation_freq: validate every so many epochs, or after the epochs listed.
+            resume: a folder (or `CheckpointManager`) in which the state of the run is saved each epoch and each minute,
+                and from which it is taken up, exactly, when the script is started again; see `BackupAndRestore`.
             **kwargs: none; an unknown argument is an error that suggests the closest.
 
         Returns:
@@ -224,6 +229,9 @@ class Trainer(Compilable, Prediction):
         if validation is not None:
             size = None if is_batches(validation[0]) else validation_batch_size or batch_size
             validation_source = make_source("fit", *validation, size)
+        if resume is not None:
+            backup = BackupAndRestore(resume, delete_checkpoint=False, save_seconds=60)
+            callbacks = [*CallbackList(callbacks).callbacks, backup]
         layout = self._prepare("fit", source, train=True)
         steps = steps_per_epoch or source.batches
         watchers = CallbackList(
@@ -237,29 +245,69 @@ class Trainer(Compilable, Prediction):
             watchers.append(ProgbarLogger())
         self.stop_training = False
         self.history = history
+        try:
+            logs = self._train(
+                layout,
+                source,
+                validation_source,
+                watchers,
+                initial_epoch,
+                epochs,
+                steps_per_epoch,
+                validation_steps,
+                validation_freq,
+            )
+            watchers.on_train_end(logs or None)
+        finally:
+            watchers.on_train_exit()
+        return history
+
+    def _train(
+        self,
+        layout: Layout,
+        source: Source,
+        validation_source: Source | None,
+        watchers: CallbackList,
+        initial_epoch: int,
+        epochs: int,
+        steps_per_epoch: int | None,
+        validation_steps: int | None,
+        validation_freq: int | Sequence[int],
+    ) -> dict[str, Any]:
+        """The loop over epochs; the logs of the last."""
         zeros = self._zero_metrics(layout)
         span = layout.metrics_slice
+        logs: dict[str, Any] = {}
         with kept_memory(), InterruptGuard() as guard, Lease(layout.variables) as lease:
             values = lease.values
             values.append(np.uint32(self._seed % 2**32))
             program_for = self._program("train", train_program_step, layout, values)
+            run = TrainingRun(self, layout, lease, source, validation_source, watchers)
+            run.epoch = run.passes = initial_epoch
+            self.__dict__["training_run"] = run
             try:
-                watchers.on_train_begin()
-                for epoch in range(initial_epoch, epochs):
+                watchers.on_train_begin()  # a callback may announce a saved run here
+                if run.saved is not None and not run.done:
+                    run.take_up()
+                while run.epoch < epochs and not self.stop_training:
+                    epoch = run.epoch
                     values[span] = zeros
                     watchers.on_epoch_begin(epoch)
-                    run = run_pass(
-                        source.epoch(epoch),
+                    if run.saved is not None:
+                        run.take_up()
+                    part = run_pass(
+                        run.begin_pass(continues=steps_per_epoch is not None),
                         program_for,
                         values,
                         watchers,
                         "train",
                         steps_per_epoch,
-                        self._steps_done,
+                        run.base,
                         guard,
                         lambda: self.stop_training,
+                        run.advance,
+                        run.done,
                     )
-                    self._steps_done += run.done
                     if run.logs is None:
                         self._out_of_data(epoch, initial_epoch)
                         break
@@ -269,21 +317,23 @@ class Trainer(Compilable, Prediction):
                             "Repeat the data, or lower steps_per_epoch.",
                             stacklevel=2,
                         )
-                    _tell_if_starved(run, epoch)
-                    logs = run.logs.read()
+                    _tell_if_starved(part, epoch)
+                    logs = run.read_logs()
                     if validation_source is not None and validates(epoch, validation_freq):
-                        results = self._evaluate(validation_source, validation_steps, watchers)
+                        results = self._evaluate(validation_source, validation_steps, watchers, lambda: run.leaving)
                         logs.update({f"val_{k}": v for k, v in results.items()})
+                    run.end_pass(continues=steps_per_epoch is not None)
                     watchers.on_epoch_end(epoch, logs)
-                    if self.stop_training:
-                        break
+                    run.next_epoch()
+                if hasattr(self.optimizer, "finalize_variable_values") and run.epoch > initial_epoch:
+                    self.optimizer.finalize_variable_values(layout.trainable)
             finally:
                 values.pop()
-            if hasattr(self.optimizer, "finalize_variable_values") and epochs > initial_epoch:
-                self.optimizer.finalize_variable_values(layout.trainable)
-        watchers.on_train_end(logs if epochs > initial_epoch and history.epoch else None)
-        return history
+                self._steps_done = run.step
+                self.__dict__["training_run"] = None
+        return logs
 
+    training_run: TrainingRun | None = None
     _steps_done: int = 0
 
     def _out_of_data(self, epoch: int, initial_epoch: int) -> None:
@@ -335,7 +385,12 @@ class Trainer(Compilable, Prediction):
         return logs if return_dict else self._in_order(logs)
 
     def _evaluate(
-        self, source: Source, steps: int | None, watchers: CallbackList, keep: bool = False
+        self,
+        source: Source,
+        steps: int | None,
+        watchers: CallbackList,
+        stop: Callable[[], bool] = lambda: False,
+        keep: bool = False,
     ) -> dict[str, Any]:
         layout = self._prepare("evaluate", source, train=False)
         watchers.on_test_begin()  # may still change weights
@@ -345,7 +400,7 @@ class Trainer(Compilable, Prediction):
         values = [*weights, *metric_values, np.uint32(self._seed % 2**32)]
         program_for = self._program("test", test_program_step, layout, values)
         with kept_memory():
-            last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0).logs
+            last = run_pass(source.epoch(0), program_for, values, watchers, "test", steps, 0, stop=stop).logs
         if last is None:
             raise ValueError("evaluate: x has no batches. Check that its iterator yields at least one (x, y).")
         logs = last.read()
