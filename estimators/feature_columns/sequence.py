@@ -1,0 +1,238 @@
+"""Columns with a value for each step of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lamina.core.checks import check_number
+from lamina.core.errors import describe
+from lamina.datasets.examples import VarLenFeature
+from lamina.estimators.feature_columns.categorical import (
+    categorical_column_with_hash_bucket,
+    categorical_column_with_identity,
+)
+from lamina.estimators.feature_columns.column import (
+    CategoricalColumn,
+    Features,
+    Ids,
+    SequenceColumn,
+    check_key,
+    label,
+)
+from lamina.estimators.feature_columns.numeric import check_number_dtype, check_shape, read_numbers
+from lamina.estimators.feature_columns.vocabulary import (
+    categorical_column_with_vocabulary_file,
+    categorical_column_with_vocabulary_list,
+)
+
+
+def sequence_lengths(present: np.ndarray) -> np.ndarray:
+    """How many steps each row has: up to the last one that is there.
+
+    Example:
+        >>> sequence_lengths(np.array([[True, False, True, False], [False] * 4])).tolist()
+        [3, 0]
+    """
+    steps = np.arange(1, present.shape[1] + 1)
+    return (present * steps).max(axis=1, initial=0).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
+    """The categories of a sequence; `indicator_column` or `embedding_column` makes vectors of them."""
+
+    categorical_column: CategoricalColumn
+
+    @property
+    def maker(self) -> str:  # type: ignore[override]
+        """How users made it."""
+        return f"sequence_{self.categorical_column.maker}"
+
+    @property
+    def name(self) -> str:
+        """That of the categories."""
+        return self.categorical_column.name
+
+    @property
+    def num_buckets(self) -> int:
+        """That of the categories."""
+        return self.categorical_column.num_buckets
+
+    @property
+    def parse_example_spec(self) -> dict[str, Any]:
+        """That of the categories."""
+        return self.categorical_column.parse_example_spec
+
+    def host_ids(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the categories."""
+        return features.ids(self.categorical_column)
+
+    def host_inputs(self, features: Features) -> dict[str, np.ndarray]:
+        """The ids, (batch, steps, n), and the lengths of the sequences."""
+        ids, present = features.ids(self)
+        shape = features.read(self, self.categorical_column.key).values.shape  # type: ignore[attr-defined]
+        shape = (*shape, 1) if len(shape) == 2 else shape
+        lengths = sequence_lengths(present.reshape(*shape[:2], -1).any(-1))
+        ids = np.where(present, ids, -1).astype(np.int32)
+        return {self.input_name: ids.reshape(*shape[:2], -1), f"{self.input_name}/lengths": lengths}
+
+    def describe(self) -> dict[str, Any]:
+        """A row of the summary."""
+        return {"name": self.name, "kind": self.maker, "details": self.categorical_column.describe()["details"]}
+
+
+def dense_steps(column: Any, inputs: Mapping[str, Any], tables: Any) -> tuple[Any, Any]:
+    """The vectors of all steps, (batch, steps, width), and the lengths, of a column made for sequences."""
+    if isinstance(column, SequenceNumericColumn):
+        return column.dense_steps(inputs)
+    name = column.categorical_column.input_name
+    ids = inputs[name]
+    batch, steps, n = ids.shape
+    vectors = column.combine(Ids(ids.reshape(batch * steps, n)), tables)
+    return vectors.reshape(batch, steps, column.width), inputs[f"{name}/lengths"]
+
+
+@dataclass(frozen=True)
+class SequenceNumericColumn(SequenceColumn):
+    """See `sequence_numeric_column`."""
+
+    key: str
+    shape: tuple[int, ...]
+    default_value: float
+    dtype: str
+    normalizer_fn: Callable[[Any], Any] | None
+
+    maker = "sequence_numeric_column"
+
+    @property
+    def name(self) -> str:
+        """The key."""
+        return self.key
+
+    @property
+    def width(self) -> int:
+        """The number of values of one step."""
+        return int(np.prod(self.shape))
+
+    @property
+    def parse_example_spec(self) -> dict[str, Any]:
+        """Any number of values."""
+        return {self.key: VarLenFeature(self.dtype, np.nan if self.dtype.startswith("float") else None)}
+
+    def host_inputs(self, features: Features) -> dict[str, np.ndarray]:
+        """The normalised values, (batch, steps, width), and the lengths of the sequences."""
+        given = features.read(self, self.key).present
+        values = read_numbers(self, features, self.key)
+        values = values.reshape(len(values), -1)
+        present = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+        if given is not None:
+            present &= given.reshape(values.shape)
+        rest = -values.shape[1] % self.width
+        if rest:
+            values, present = (np.pad(a, ((0, 0), (0, rest))) for a in (values, present))
+        out = np.full(values.shape, self.default_value, np.float32)
+        there = values[present]
+        if self.normalizer_fn is not None:
+            there = np.asarray(self.normalizer_fn(there))
+        out[present] = there
+        present = present.reshape(len(values), -1, self.width).any(-1)
+        return {
+            self.input_name: out.reshape(len(out), -1, self.width),
+            f"{self.input_name}/lengths": sequence_lengths(present),
+        }
+
+    def dense_steps(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The numbers and the lengths."""
+        return jnp.asarray(inputs[self.input_name]), inputs[f"{self.input_name}/lengths"]
+
+
+def sequence_numeric_column(
+    key: str,
+    shape: Any = (1,),
+    default_value: float = 0.0,
+    dtype: Any = "float32",
+    normalizer_fn: Callable[[Any], Any] | None = None,
+) -> SequenceNumericColumn:
+    """Numbers for each step of a sequence; arrays are padded with NaN at the end of shorter rows.
+
+    Args:
+        key: the name of the feature.
+        shape: the shape of one step's value.
+        default_value: what stands in padding.
+        dtype: the dtype in records.
+        normalizer_fn: a function of all values of the batch, without padding.
+
+    Raises:
+        TypeError: `key` is no string, or `normalizer_fn` no function.
+        ValueError: a size below 1, or a dtype of strings.
+
+    Example:
+        >>> sequence_numeric_column("temperature").name
+        'temperature'
+    """
+    check_key("sequence_numeric_column", key)
+    owner = f"sequence_numeric_column '{key}'"
+    if normalizer_fn is not None and not callable(normalizer_fn):
+        raise TypeError(f"{owner}: normalizer_fn must be a function, got {describe(normalizer_fn)}.")
+    default = float(check_number(owner, "default_value", default_value))
+    return SequenceNumericColumn(
+        key, check_shape(owner, shape), default, check_number_dtype(owner, dtype), normalizer_fn
+    )
+
+
+def sequence_categorical_column_with_identity(
+    key: str, num_buckets: int, default_value: int | None = None
+) -> SequenceCategoricalColumn:
+    """As `categorical_column_with_identity`, with an id for each step of a sequence."""
+    return SequenceCategoricalColumn(categorical_column_with_identity(key, num_buckets, default_value))
+
+
+def sequence_categorical_column_with_hash_bucket(
+    key: str, hash_bucket_size: int, dtype: Any = "string"
+) -> SequenceCategoricalColumn:
+    """As `categorical_column_with_hash_bucket`, with a value for each step of a sequence."""
+    return SequenceCategoricalColumn(categorical_column_with_hash_bucket(key, hash_bucket_size, dtype))
+
+
+def sequence_categorical_column_with_vocabulary_list(
+    key: str,
+    vocabulary_list: Sequence[Any],
+    dtype: Any = None,
+    default_value: int = -1,
+    num_oov_buckets: int = 0,
+) -> SequenceCategoricalColumn:
+    """As `categorical_column_with_vocabulary_list`, with a value for each step of a sequence."""
+    return SequenceCategoricalColumn(
+        categorical_column_with_vocabulary_list(key, vocabulary_list, dtype, default_value, num_oov_buckets)
+    )
+
+
+def sequence_categorical_column_with_vocabulary_file(
+    key: str,
+    vocabulary_file: Any,
+    vocabulary_size: int | None = None,
+    num_oov_buckets: int = 0,
+    default_value: int | None = None,
+    dtype: Any = "string",
+) -> SequenceCategoricalColumn:
+    """As `categorical_column_with_vocabulary_file`, with a value for each step of a sequence."""
+    return SequenceCategoricalColumn(
+        categorical_column_with_vocabulary_file(
+            key, vocabulary_file, vocabulary_size, dtype, default_value, num_oov_buckets
+        )
+    )
+
+
+def is_sequence(column: Any) -> bool:
+    """Whether a column has a vector for each step."""
+    return isinstance(column, SequenceColumn) or isinstance(getattr(column, "categorical_column", None), SequenceColumn)
+
+
+def columns_label(columns: Sequence[Any]) -> str:
+    """Columns as a list for an error."""
+    return ", ".join(label(c) for c in columns)
