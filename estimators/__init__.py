@@ -26,6 +26,8 @@ _NAMES = {
     "trainable_variables": "variables",
     "variable_scope": "variables",
     "lookup": "rows",
+    "classifier_parse_example_spec": "feature_columns",
+    "regressor_parse_example_spec": "feature_columns",
 }
 _MODULES = {"feature_column": "feature_columns", "optimizers": "optimizers"}
 
