@@ -24,6 +24,7 @@ from lamina.estimators.feature_columns.column import (
     check_categorical,
     check_key,
     find_feature,
+    flat_rows,
     label,
 )
 from lamina.estimators.feature_columns.numeric import check_number_dtype, read_numbers
@@ -86,7 +87,7 @@ def read_categories(column: Any, features: Features, key: str, dtype: str) -> tu
         values = values.astype(np.int64, copy=False)
         missing = values == MISSING_ID
     if values.ndim != 2:
-        values, present, missing = (a.reshape(len(a), -1) for a in (values, present, missing))
+        values, present, missing = (flat_rows(a) for a in (values, present, missing))
     return values, present & ~np.asarray(missing, bool)
 
 
@@ -281,7 +282,7 @@ class WeightedColumn(CategoricalColumn):
         ids, present = features.ids(self)
         raw: Value = features.read(self, self.weight_feature_key)
         weights = read_numbers(self, features, self.weight_feature_key).astype(np.float32)
-        weights = weights.reshape(len(weights), -1)
+        weights = flat_rows(weights)
         if weights.shape != ids.shape:
             raise ValueError(
                 f"{label(self)}: feature {self.weight_feature_key!r} must hold a weight for each category, in an array "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -87,6 +88,11 @@ def find_feature(column: Any, key: str, features: Mapping[str, Any]) -> Any:
         f"{label(column)}: feature {key!r} is not among the features, which are {listing(list(features), 'and')}."
         f"{did_you_mean(key, list(features))}"
     )
+
+
+def flat_rows(values: np.ndarray) -> np.ndarray:
+    """An array (batch, ...) as (batch, n); the batch may be empty."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
 def _ragged(rows: Sequence[Any]) -> Value:

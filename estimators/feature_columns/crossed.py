@@ -14,7 +14,7 @@ from lamina.core.fingerprint import cross_fingerprints, fingerprint64
 from lamina.core.vocabulary import is_text
 from lamina.datasets.examples import VarLenFeature
 from lamina.estimators.feature_columns.categorical import HashedColumn, WeightedColumn, check_buckets
-from lamina.estimators.feature_columns.column import CategoricalColumn, FeatureColumn, Features, label
+from lamina.estimators.feature_columns.column import CategoricalColumn, FeatureColumn, Features, flat_rows, label
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class CrossedColumn(CategoricalColumn):
             hashes.append(values.reshape(shape))
             present = present & there.reshape(shape)
         ids = cross_fingerprints(hashes, self.hash_key) % np.uint64(self.hash_bucket_size)
-        return ids.astype(np.int64).reshape(len(ids), -1), present.reshape(len(ids), -1)
+        return flat_rows(ids.astype(np.int64)), flat_rows(present)
 
     def _plain(self, key: str, features: Features) -> tuple[np.ndarray, np.ndarray]:
         values, present = features.read(self, key)
-        values = values.reshape(len(values), -1)
+        values = flat_rows(values)
         present = np.ones(values.shape, bool) if present is None else present.reshape(values.shape)
         if values.dtype.kind == "O":
             absent = np.array([v is None or v != v for v in values.reshape(-1).tolist()], bool).reshape(values.shape)

@@ -20,6 +20,7 @@ from lamina.estimators.feature_columns.column import (
     Features,
     check_key,
     find_feature,
+    flat_rows,
     label,
 )
 
@@ -92,7 +93,7 @@ class NumericColumn(DenseColumn):
                 f"{label(self)}: shape is {self.shape}, so a batch of it has shape (batch, "
                 f"{', '.join(map(str, self.shape))}), got {describe(values)}. Give shape={values.shape[1:]}."
             )
-        values = values.reshape(-1, *self.shape)
+        values = values.reshape(values.shape[0], *self.shape)
         if self.normalizer_fn is not None:
             values = numpy.asarray(self.normalizer_fn(values))
         return values.astype("float32", copy=False)
@@ -205,7 +206,7 @@ class BucketizedColumn(DenseColumn, CategoricalColumn):
     def host_ids(self, features: Features) -> tuple[np.ndarray, np.ndarray]:
         """The buckets; each place of a vector has buckets of its own."""
         numbers = self.source_column.numbers(features)
-        numbers = numbers.reshape(len(numbers), -1)
+        numbers = flat_rows(numbers)
         # float32 on both sides, so that a number on a boundary falls into the bucket above it.
         buckets = np.searchsorted(np.asarray(self.boundaries, np.float32), numbers, side="right")
         ids = buckets + np.arange(numbers.shape[1]) * (len(self.boundaries) + 1)

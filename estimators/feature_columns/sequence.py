@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from lamina.estimators.feature_columns.column import (
     Ids,
     SequenceColumn,
     check_key,
+    flat_rows,
     label,
 )
 from lamina.estimators.feature_columns.numeric import check_number_dtype, check_shape, read_numbers
@@ -76,10 +78,10 @@ class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
         """The ids, (batch, steps, n), and the lengths of the sequences."""
         ids, present = features.ids(self)
         shape = features.read(self, self.categorical_column.key).values.shape  # type: ignore[attr-defined]
-        shape = (*shape, 1) if len(shape) == 2 else shape
-        lengths = sequence_lengths(present.reshape(*shape[:2], -1).any(-1))
+        shape = (*shape[:2], math.prod(shape[2:]))
+        lengths = sequence_lengths(present.reshape(shape).any(-1))
         ids = np.where(present, ids, -1).astype(np.int32)
-        return {self.input_name: ids.reshape(*shape[:2], -1), f"{self.input_name}/lengths": lengths}
+        return {self.input_name: ids.reshape(shape), f"{self.input_name}/lengths": lengths}
 
     def describe(self) -> dict[str, Any]:
         """A row of the summary."""
@@ -128,7 +130,7 @@ class SequenceNumericColumn(SequenceColumn):
         """The normalised values, (batch, steps, width), and the lengths of the sequences."""
         given = features.read(self, self.key).present
         values = read_numbers(self, features, self.key)
-        values = values.reshape(len(values), -1)
+        values = flat_rows(values)
         present = ~np.isnan(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
         if given is not None:
             present &= given.reshape(values.shape)
@@ -140,11 +142,9 @@ class SequenceNumericColumn(SequenceColumn):
         if self.normalizer_fn is not None:
             there = np.asarray(self.normalizer_fn(there))
         out[present] = there
-        present = present.reshape(len(values), -1, self.width).any(-1)
-        return {
-            self.input_name: out.reshape(len(out), -1, self.width),
-            f"{self.input_name}/lengths": sequence_lengths(present),
-        }
+        shape = (len(values), values.shape[1] // self.width, self.width)
+        lengths = sequence_lengths(present.reshape(shape).any(-1))
+        return {self.input_name: out.reshape(shape), f"{self.input_name}/lengths": lengths}
 
     def dense_steps(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """The numbers and the lengths."""

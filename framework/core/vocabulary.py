@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -93,7 +94,7 @@ class TokenIndex:
         flat = values.reshape(-1).tolist()
         kind = type(flat[0]) if flat else str
         places = self._places_of(bytes if kind is bytes else str)
-        ids = np.fromiter((places.get(v, -1) for v in flat), np.int64, len(flat))
+        ids = np.fromiter(map(places.get, flat, itertools.repeat(-1)), np.int64, len(flat))
         if values.dtype.kind == "O" and any(type(v) is not kind for v in flat):
             text = self._places_of(str)
             ids = np.array([text.get(as_text(v), -1) for v in flat], np.int64)
