@@ -94,7 +94,8 @@ class BackupAndRestore(Callback):
         """Takes up the newest whole checkpoint of the folder, if there is one."""
         self._terminated = False
         self._began = self._last_time = time.monotonic()
-        run = self.model.training_run
+        run = self._run = self.model.training_run
+        self._graph: bytes | None = None
         if not run.source.restorable:
             warnings.warn(
                 "BackupAndRestore: x cannot tell its position (it has no get_state and set_state). A resumed run draws "
@@ -158,8 +159,13 @@ class BackupAndRestore(Callback):
 
     def _save(self, between_epochs: bool = False, metrics: dict[str, Any] | None = None) -> None:
         run = self.model.training_run
-        self.manager.save(run.step, run.capture(between_epochs), metrics)
+        self.manager.save(run.step, run.capture(between_epochs), metrics, {".meta": self._meta})
         self._last_step, self._last_time = run.step, time.monotonic()
+
+    def _meta(self) -> bytes:
+        if self._graph is None:
+            self._graph = self._run.meta()
+        return self._graph
 
     def _leave(self, save: bool = True) -> None:
         run = self.model.training_run

@@ -16,7 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.checkpoint.files import replacing
 from lamina.checkpoint.reader import CheckpointReader
 from lamina.checkpoint.state import read_checkpoint_state, write_checkpoint_state
 from lamina.checkpoint.writer import write_checkpoint
@@ -190,10 +189,8 @@ class CheckpointManager:
             os.makedirs(self.folder, exist_ok=True)
             arrays = {name: value() if callable(value) else value for name, value in tensors.items()}
             arrays[INFO] = json.dumps({"step": kept.step, "time": kept.time, "metrics": kept.metrics})
-            for ending, contents in files.items():
-                with replacing(kept.prefix + ending) as file:
-                    file.write(contents())
-            write_checkpoint(kept.prefix, arrays, self.shard_bytes)
+            contents = {ending: make() for ending, make in files.items()}
+            write_checkpoint(kept.prefix, arrays, self.shard_bytes, contents)
             others = [k for k in self._kept or [] if k.prefix != kept.prefix]
             staying, going = self._sort_out([*others, kept])
             self._list(staying)
@@ -345,6 +342,8 @@ class CheckpointManager:
         for prefix in self._candidates():
             try:
                 reader = CheckpointReader(prefix)
+                for ending in reader.files():
+                    reader.read_file(ending)
                 tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
             except (DataLossError, OSError) as error:
                 problems.append(str(error))

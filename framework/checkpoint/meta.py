@@ -23,6 +23,7 @@ def meta_graph_bytes(
     variables: Mapping[str, tuple[Any, Sequence[int]]],
     graph_def: Any = None,
     trainable: Sequence[str] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> bytes:
     """The bytes of the `.meta` file of a checkpoint with these variables.
 
@@ -30,6 +31,7 @@ def meta_graph_bytes(
         variables: dtype and shape of each variable, by its name in the checkpoint.
         graph_def: a GraphDef to put beside them, which may read the variables by their names.
         trainable: the names of those that an optimizer may change; None for all floating-point ones.
+        texts: texts to keep in the file, by name, such as the model's JSON.
 
     Raises:
         TypeError: a dtype is none that graphs know.
@@ -39,7 +41,10 @@ def meta_graph_bytes(
         >>> MetaGraphDef.FromString(data).saver_def.restore_op_name
         'save/restore_all'
     """
-    return meta_graph(variables, graph_def, trainable).SerializeToString(deterministic=True)
+    meta = meta_graph(variables, graph_def, trainable)
+    for name, text in (texts or {}).items():
+        meta.collection_def[name].bytes_list.value.append(text.encode())
+    return meta.SerializeToString(deterministic=True)
 
 
 def meta_graph(

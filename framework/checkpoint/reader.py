@@ -136,7 +136,7 @@ class CheckpointReader:
             KeyError: the checkpoint was written without a checksum of such a file.
             DataLossError: the file is missing, or is not what was written.
         """
-        path, known = f"{self.prefix}{ending}", self._files().get(ending)
+        path, known = f"{self.prefix}{ending}", self.files().get(ending)
         if known is None:
             raise KeyError(f"'{self.prefix}' holds no checksum of '{path}'.")
         try:
@@ -176,7 +176,7 @@ class CheckpointReader:
         for name in self._shapes:
             entry = self._entries[name.encode()]
             check(self._parts if entry.slices else self._dtype, name, entry)
-        check(lambda: [self.read_file(ending) for ending in self._files()])
+        check(lambda: [self.read_file(ending) for ending in self.files()])
         return found
 
     def _error(self, name: str, what: str) -> DataLossError:
@@ -332,7 +332,7 @@ class CheckpointReader:
                     start += got
             start = max(start, end)
 
-    def _files(self) -> dict[str, dict[str, int]]:
+    def files(self) -> dict[str, dict[str, int]]:
         """Size and checksum of each further file, by its ending."""
         if FILES not in self._shapes:
             return {}

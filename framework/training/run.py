@@ -11,6 +11,8 @@ import numpy as np
 
 from lamina.callbacks.callback import CallbackList
 from lamina.checkpoint.manager import INFO
+from lamina.checkpoint.meta import meta_graph_bytes
+from lamina.checkpoint.writer import FILES
 from lamina.core.errors import describe, did_you_mean, listing, owner_label
 from lamina.executor.feed import Pass, Source
 from lamina.executor.lease import Lease
@@ -21,6 +23,7 @@ STEP = "global_step"
 STATE = "training_run/state"
 ARRAYS = "training_run/arrays/"
 VERSION = 1
+MODEL_JSON = "lamina_model_json"
 
 
 class TrainingRun:
@@ -128,6 +131,18 @@ class TrainingRun:
         tensors = dict(zip(self._names, self.lease.values, strict=False))  # the last value is the seed
         return {STEP: np.int64(self.step), STATE: written, **tensors, **arrays}
 
+    def meta(self) -> bytes:
+        """The contents of a checkpoint's `.meta` file: the variables, and the model's JSON if it has one."""
+        trainable = self._names[: self.layout.counts[0]]
+        variables = {n: (v.dtype, tuple(v.shape)) for n, v in zip(self._names, self.layout.variables, strict=True)} | {
+            STEP: ("int64", ())
+        }
+        try:
+            texts = {MODEL_JSON: self.model.to_json()}
+        except (TypeError, ValueError, NotImplementedError):  # a model of code that has no configuration
+            texts = {}
+        return meta_graph_bytes(variables, trainable=trainable, texts=texts)
+
     # ---- in
 
     def announce(self, tensors: dict[str, Any], where: str) -> None:
@@ -147,7 +162,7 @@ class TrainingRun:
             self.saved = {**_decode(saved, tensors), "logs": logs}
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"{label}: its state of the run cannot be read ({error!r}).") from error
-        known = {n: t for n, t in tensors.items() if not n.startswith(ARRAYS) and n not in (STEP, STATE, INFO)}
+        known = {n: t for n, t in tensors.items() if not n.startswith(ARRAYS) and n not in (STEP, STATE, INFO, FILES)}
         own = dict(zip(self._names, self.layout.variables, strict=True))
         missing, unexpected = [n for n in own if n not in known], [n for n in known if n not in own]
         differing = [
