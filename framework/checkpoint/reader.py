@@ -176,7 +176,10 @@ class CheckpointReader:
         for name in self._shapes:
             entry = self._entries[name.encode()]
             check(self._parts if entry.slices else self._dtype, name, entry)
-        check(lambda: [self.read_file(ending) for ending in self.files()])
+        endings: list[str] = []
+        check(lambda: endings.extend(self.files()))
+        for ending in endings:
+            check(self.read_file, ending)
         return found
 
     def _error(self, name: str, what: str) -> DataLossError:
