@@ -1,4 +1,4 @@
-"""Names for your own classes and functions, and objects as plain values: `lamina.saving`."""
+"""Model files, names for your own classes and functions, and objects as plain values: `lamina.saving`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from lamina.core import registry
 from lamina.core.checks import unknown_arguments
 from lamina.core.config import deserialize_value, serialize_value
 from lamina.core.registry import custom_object_scope, get_registered_object
+from lamina.models.saving.loading import load_model
+from lamina.models.saving.writing import save_model
+from lamina.models.weights import load_weights, save_weights
 
 CustomObjectScope = custom_object_scope
 
@@ -116,6 +119,10 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "load_model",
+    "load_weights",
     "register_keras_serializable",
+    "save_model",
+    "save_weights",
     "serialize_keras_object",
 ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
@@ -48,6 +51,21 @@ def _capture(cls: type, args: tuple, kwargs: dict) -> dict[str, Any]:
         elif kind is not inspect.Parameter.VAR_POSITIONAL:
             captured[name] = value
     return captured
+
+
+# Objects of the file in hand, so that one that several places name is one object again: by identity while the file
+# is written (with the object, to keep the identity alive), by number while it is read.
+_shared: ContextVar[dict[int, Any] | None] = ContextVar("shared_objects", default=None)
+
+
+@contextlib.contextmanager
+def object_sharing() -> Iterator[None]:
+    """Within the scope, an object with weights that is described twice is made once."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
 
 
 class Configurable:
@@ -139,6 +157,9 @@ def serialize_object(obj: Any) -> Any:
     build = obj.get_build_config() if hasattr(obj, "get_build_config") else None
     if build is not None:
         described["build_config"] = serialize_value(build)
+    shared = _shared.get()
+    if shared is not None and hasattr(obj, "built"):
+        described["shared_object_id"] = shared.setdefault(id(obj), (len(shared), obj))[0]
     return described
 
 
@@ -197,6 +218,9 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
     if not _is_serialized(config):
         raise ValueError(f"Expected a dict with 'class_name' and 'config', got {str(config)[:80]!r}.")
     name, inner = config["class_name"], config["config"]
+    shared, number = _shared.get(), config.get("shared_object_id")
+    if shared is not None and isinstance(number, int) and number in shared:
+        return shared[number]
     if name == "DTypePolicy":
         return DTypePolicy.from_config(inner)
     if name in ("__numpy__", "__tensor__"):
@@ -223,6 +247,8 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
         made = cls.from_config(inner)
     if config.get("build_config") and not getattr(made, "built", True):
         made.build_from_config(config["build_config"])
+    if shared is not None and isinstance(number, int):
+        shared[number] = made
     return made
 
 

@@ -39,6 +39,16 @@ def build_parameters(cls: type) -> tuple[str, ...]:
     return tuple(inspect.signature(cls.build).parameters)[1:]  # type: ignore[attr-defined]
 
 
+def build_config(cls: type, shapes: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The shapes that a layer was built with, as Keras writes them: those that its `build` takes."""
+    if shapes is None or len(shapes) == 1:
+        return shapes
+    wanted = build_parameters(cls)
+    if len(wanted) > 1 and wanted[0] in shapes:
+        return {"shapes_dict": {name: shapes[name] for name in wanted if name in shapes}}
+    return {"input_shape": next(iter(shapes.values()))}
+
+
 def is_tensor(x: Any) -> bool:
     """Whether `x` is an array, a variable or a symbol."""
     return isinstance(x, (jax.Array, np.ndarray, Symbol, Variable))

@@ -22,12 +22,13 @@ from lamina.metrics.metric import Metric
 from lamina.ops.symbol import VALUE_HINT, Node, Symbol, has_symbol, infer
 from lamina.state.frame import Frame, autocast, current_frame
 from lamina.state.masks import get_mask, set_mask
+from lamina.state.saveable import Saveable
 from lamina.state.variable import Variable
 
 _INPUT_HINTS = ("input_shape", "input_dim", "batch_shape", "batch_input_shape")
 
 
-class Layer(Configurable):
+class Layer(Saveable, Configurable):
     """A computation with weights. Subclass it: create weights in `build`, compute in `call`.
 
     Args:
@@ -129,13 +130,12 @@ class Layer(Configurable):
 
     def get_build_config(self) -> dict[str, Any] | None:
         """The shapes that the layer was built with."""
-        return self._build_shapes
+        return calling.build_config(type(self), self._build_shapes)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds the layer with the shapes of `get_build_config`."""
         if config:
-            shapes = {k: _as_shape(v) for k, v in config.items()}
-            self._build(shapes)
+            self._build({k: as_shape(v) for k, v in config.get("shapes_dict", config).items()})
 
     # ---- weights
 
@@ -198,6 +198,9 @@ class Layer(Configurable):
     def _own_variables(self) -> list[Variable]:
         """The variables of this layer alone."""
         return tracking.unique([v for _, v in tracking.owned(self, (Variable,), self._untracked)])
+
+    def _saved_variables(self) -> list[Any]:
+        return sorted(self._own_variables(), key=lambda v: not v.born_trainable)
 
     @property
     def weights(self) -> list[Variable]:
@@ -533,14 +536,14 @@ def _own_parameters(cls: type) -> set[str]:
     return names
 
 
-def _as_shape(value: Any) -> Any:
+def as_shape(value: Any) -> Any:
     """A shape out of JSON, where tuples are lists."""
     if isinstance(value, dict):
-        return {k: _as_shape(v) for k, v in value.items()}
+        return {k: as_shape(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         if all(v is None or isinstance(v, int) for v in value):
             return tuple(value)
-        return type(value)(_as_shape(v) for v in value)
+        return type(value)(as_shape(v) for v in value)
     return value
 
 

@@ -9,12 +9,15 @@ from typing import Any, Self
 
 import jax
 
+from lamina.checkpoint.matching import LoadReport
 from lamina.core.config import deserialize_value, serialize_object
 from lamina.core.errors import did_you_mean, listing, owner_label
 from lamina.layers import tracking
-from lamina.layers.layer import Layer
+from lamina.layers.layer import Layer, as_shape
 from lamina.models.functional import functional_from_config, network_config
 from lamina.models.network import Network
+from lamina.models.saving.compile_config import compile_arguments, compile_config
+from lamina.models.saving.writing import save_model
 from lamina.models.summary import summary_html, summary_text
 from lamina.models.weights import load_weights, save_weights
 from lamina.ops.symbol import Symbol
@@ -332,15 +335,24 @@ class Model(Trainer, Layer):
     def _repr_html_(self) -> str:
         return summary_html(self)
 
-    # ---- weights on disk
+    # ---- on disk
 
-    def save_weights(self, path: str | os.PathLike, overwrite: bool = True) -> None:
-        """Writes the weights to files that start with `path`; see `lamina.models.weights`."""
-        save_weights(self, path, overwrite)
+    def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
+        """Writes the model as one `.keras` file; see `lamina.saving.save_model`."""
+        save_model(self, filepath, overwrite, **kwargs)
 
-    def load_weights(self, path: str | os.PathLike, skip_mismatch: bool = False) -> list[str]:
-        """Sets the weights from the files of `save_weights`; returns the paths that were left as they are."""
-        return load_weights(self, path, skip_mismatch)
+    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+        """Writes the weights, in the format that the path's ending names; see `lamina.models.weights`."""
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any) -> LoadReport:
+        """Sets the weights from a file; see `lamina.models.weights`, also for the further arguments."""
+        return load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    @property
+    def saves_layers_first(self) -> bool:
+        """Whether files name the weights by the place in `layers`, rather than by attributes."""
+        return self.network is not None
 
     # ---- configuration
 
@@ -351,6 +363,39 @@ class Model(Trainer, Layer):
             config.pop("dtype", None)
             config.update(network_config(self.network))
         return config
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was told, as plain values; None if the model is not compiled."""
+        return compile_config(self)
+
+    def compile_from_config(self, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> None:
+        """Compiles the model as `get_compile_config` says, and makes the optimizer's variables."""
+        self.compile(**compile_arguments(config, custom_objects))
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            self._assign_paths()
+            self.optimizer.build(self.trainable_variables)
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """The shapes that the model was built with."""
+        shapes = self._build_shapes
+        if type(self).build is Model.build and shapes is not None and len(shapes) > 1:
+            return {"shapes_dict": shapes}
+        return super().get_build_config()
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Builds the model with the shapes of `get_build_config`."""
+        if self.built or not config:
+            return
+        if type(self).build is not Model.build:
+            super().build_from_config(config)
+        elif type(self).call is not Model.call:  # the layers inside are built as the call reaches them
+            config = config.get("shapes_dict", config)
+            shapes = {k.removesuffix("_shape"): as_shape(v) for k, v in config.items() if v is not None}
+            symbols = {k: symbols_of_shape(v) for k, v in shapes.items()}
+            if len(symbols) == 1:
+                self.compute_output_spec(*symbols.values())
+            elif symbols:
+                self.compute_output_spec(**symbols)
 
     def to_json(self, **kwargs: Any) -> str:
         """The architecture as JSON text; `lamina.models.model_from_json` makes a model of it."""

@@ -131,6 +131,11 @@ class Sequential(Model):
         """The layers, without the Input."""
         return list(self._stack)
 
+    @property
+    def saves_layers_first(self) -> bool:
+        """Files name the weights by the place in `layers`, whether the model is built or not."""
+        return True
+
     def _children(self) -> Iterator[tuple[str, Layer]]:
         yield from ((layer.name, layer) for layer in self._stack)
 

@@ -1,91 +1,146 @@
-"""Weights on disk, in TensorFlow's checkpoint format: one entry for each weight, under its path."""
+"""Weights on disk, in the format that the path's ending names.
+
+- no known ending: TensorFlow's checkpoint format, in files that start with the path; an entry for each weight, under
+  its path;
+- `.safetensors`: an entry for each weight, under its path;
+- `.weights.h5`: Keras 3's format, in groups named after the places of the layers; with the optimizer's state;
+- `.h5` and `.keras`: read only: the weights in the files of whole models, and the weights files of Keras 2.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from re import Pattern
 from typing import Any
 
-from lamina.checkpoint import load_checkpoint, write_checkpoint
-from lamina.core.errors import ShapeError, describe, did_you_mean, listing, owner_label
+import numpy as np
+
+from lamina.checkpoint.files import replacing
+from lamina.checkpoint.matching import LoadReport, NameMap, match_tensors
+from lamina.checkpoint.reader import load_checkpoint
+from lamina.checkpoint.writer import write_checkpoint
+from lamina.core.errors import owner_label
+from lamina.models.saving import archive
+from lamina.models.saving.hdf5 import Datasets, open_hdf5, require_h5py, write_groups
+from lamina.models.saving.legacy_weights import is_legacy, load_legacy_weights
+from lamina.models.saving.parts import load_groups, saved_groups
+from lamina.models.saving.writing import check_path
+from lamina.wire.safetensors import SafetensorsReader, write_safetensors
+
+_HDF5 = (".h5", ".hdf5")
 
 
-def save_weights(model: Any, path: str | os.PathLike, overwrite: bool = True) -> None:
-    """Writes the weights of a model to `path.index` and `path.data-00000-of-00001`.
+def save_weights(model: Any, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+    """Writes the weights of a model.
 
-    The files are complete or not there at all: they are written under another name and renamed at the end.
+    Files are complete or not there at all: they are written under another name and renamed at the end.
 
     Args:
         model: a built model.
-        path: the prefix of the files.
+        filepath: a path that ends with `.weights.h5` or `.safetensors`, else the prefix of a checkpoint's files.
         overwrite: whether existing files are replaced.
 
     Raises:
-        ValueError: the model has no weights yet.
+        ValueError: the model has no weights yet, or the ending is one that weights are not written to.
         FileExistsError: the files exist, and `overwrite` is False.
     """
-    prefix = _prefix(path)
+    path = check_path("save_weights", filepath, overwrite)
+    if path.endswith((*_HDF5, ".keras", ".npz")) and not path.endswith(".weights.h5"):
+        stem = os.path.splitext(path)[0]
+        raise ValueError(
+            f"save_weights: weights are not written to {path!r}. Keras' format is '{stem}.weights.h5', others "
+            f"are '{stem}.safetensors' and TensorFlow's checkpoint format without an ending, {stem!r}."
+        )
     if not model.built:
         raise ValueError(f"{owner_label(model)}: has no weights to save. Call it on data, or give it an Input, first.")
-    if not overwrite and os.path.exists(f"{prefix}.index"):
-        raise FileExistsError(f"save_weights: {prefix}.index exists. Pass overwrite=True to replace it.")
     model._assign_paths()
-    os.makedirs(os.path.dirname(os.path.abspath(prefix)), exist_ok=True)
-    write_checkpoint(prefix, {v.path: v.numpy() for v in model.weights})
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    if path.endswith(".weights.h5"):
+        require_h5py()
+        with replacing(path) as file:
+            write_groups(file, saved_groups(model))
+        return
+    arrays = {v.path: np.asarray(v.stored) for v in model.weights}
+    if path.endswith(".safetensors"):
+        with replacing(path) as file:
+            write_safetensors(file, arrays, {"format": "lamina"})
+        return
+    check_path("save_weights", f"{path}.index", overwrite)
+    write_checkpoint(path, arrays)
 
 
-def load_weights(model: Any, path: str | os.PathLike, skip_mismatch: bool = False) -> list[str]:
-    """Sets the weights of a model from the files of `save_weights`.
+def load_weights(
+    model: Any,
+    filepath: str | os.PathLike,
+    skip_mismatch: bool = False,
+    partial: bool = False,
+    name_map: NameMap | None = None,
+    pattern: str | Pattern | Iterable[str] | None = None,
+    by_name: bool = False,
+) -> LoadReport:
+    """Sets the weights of a model from a file. Nothing is changed unless all of them fit, or a choice below lets go.
 
     Args:
         model: a built model.
-        path: the prefix of the files.
-        skip_mismatch: whether weights that are missing in the file, or have another shape there, are left as they
-            are; else nothing is changed unless all fit.
+        filepath: a path as `save_weights` takes it, or a whole model's `.keras` or `.h5` file.
+        skip_mismatch: whether weights that are missing in the file, or have another shape there, are left as they are.
+        partial: whether weights that only one side has are left alone; another shape stays an error.
+        name_map: for names in the file the paths of the weights they go to: a dict, or a function, which may return
+            None for what is not wanted. In `.weights.h5` files names are such as `layers/dense/vars/0`.
+        pattern: regular expressions for a warm start: only weights with a path that one is found in are loaded.
+        by_name: for the files of Keras 2: whether layers are paired by name instead of order, as far as both have them.
 
     Returns:
-        The paths of the weights that were left as they are.
+        What was loaded, and what is missing, unexpected or of another shape.
 
     Raises:
-        ValueError: the file lacks weights or has unknown ones; the message lists them.
-        ShapeError: a shape differs.
+        ValueError: the file lacks weights or has unknown ones; the message lists all that does not fit.
+        ShapeError: nothing but shapes differ.
+        FileFormatError: the file is damaged or not safe to read (a ValueError).
+
+    Example:
+        >>> import os, tempfile
+        >>> from lamina import Input, Sequential, layers
+        >>> a = Sequential([Input((3,)), layers.Dense(4, name="body"), layers.Dense(1, name="head")])
+        >>> b = Sequential([Input((3,)), layers.Dense(4, name="body"), layers.Dense(2, name="other")])
+        >>> path = os.path.join(tempfile.mkdtemp(), "w.safetensors")
+        >>> a.save_weights(path)
+        >>> b.load_weights(path, pattern="^body/").loaded
+        {'body/kernel': 'body/kernel', 'body/bias': 'body/bias'}
     """
+    path = check_path("load_weights", filepath, True)
     if not model.built:
         raise ValueError(f"{owner_label(model)}: cannot load weights yet. Call it on data, or give it an Input, first.")
     model._assign_paths()
-    reader = load_checkpoint(_prefix(path))
-    stored = reader.get_variable_to_shape_map()
+    source = f"the file '{path}'"
+    choices: dict[str, Any] = {
+        "skip_mismatch": skip_mismatch,
+        "partial": partial,
+        "name_map": name_map,
+        "pattern": pattern,
+    }
+    if path.endswith(".keras"):
+        with archive.Archive(path) as zipped, zipped.open(archive.WEIGHTS) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            with open_hdf5(file, path) as root:
+                return load_groups(model, Datasets(root, path, size), source, **choices)
+    if path.endswith(_HDF5):
+        with open_hdf5(path, path) as root:
+            if is_legacy(root):
+                return load_legacy_weights(model, root, path, by_name=by_name, **choices)
+            return load_groups(model, Datasets(root, path, os.path.getsize(path)), source, **choices)
+    reader: Any
+    if path.endswith(".safetensors"):
+        reader = SafetensorsReader(path)
+        shapes = reader.shapes
+    else:
+        reader = load_checkpoint(path)
+        shapes = {k: tuple(v) for k, v in reader.get_variable_to_shape_map().items()}
     own = {v.path: v for v in model.weights}
-    missing = [p for p in own if p not in stored]
-    unknown = [p for p in stored if p not in own]
-    differing = [p for p in own if p in stored and tuple(stored[p]) != own[p].shape]
-    if not skip_mismatch:
-        if missing or unknown:
-            hint = did_you_mean(missing[0], unknown) if missing else ""
-            raise ValueError(
-                f"{owner_label(model)}: the file '{path}' does not hold the weights of this model. Missing in the "
-                f"file: {listing(missing[:5], 'and') or 'none'}; unknown to the model: "
-                f"{listing(unknown[:5], 'and') or 'none'}.{hint} skip_mismatch=True loads what fits."
-            )
-        if differing:
-            p = differing[0]
-            raise ShapeError(
-                f"{owner_label(model)}: weight '{p}' has shape {own[p].shape}, in the file '{path}' it has "
-                f"{tuple(stored[p])}. skip_mismatch=True loads what fits."
-            )
-    fitting = {p: reader.get_tensor(p) for p in own if p in stored and p not in differing}
-    for p, value in fitting.items():
+    report = match_tensors(owner_label(model), source, shapes, {p: v.shape for p, v in own.items()}, **choices)
+    values = {p: reader.get_tensor(name) for p, name in report.loaded.items()}
+    for p, value in values.items():
         own[p].assign(value)
-    return [p for p in own if p not in fitting]
-
-
-def _prefix(path: Any) -> str:
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"save_weights: path must be a path such as 'run/weights', got {describe(path)}.")
-    path = os.fspath(path)
-    for ending in (".h5", ".keras", ".npz", ".safetensors"):
-        if path.endswith(ending):
-            raise ValueError(
-                f"save_weights: weights are kept in TensorFlow's checkpoint format, so {path!r} must be a prefix "
-                f"without '{ending}', such as {path.removesuffix(ending)!r}."
-            )
-    return path
+    return report

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import optax
 
 from lamina.core.checks import check_int, check_number
@@ -54,6 +55,19 @@ class Adafactor(Optimizer):
     def transformation(self) -> optax.GradientTransformation:
         """The update rule."""
         return matrices.adafactor(self.beta_2_decay, self.epsilon_1, self.epsilon_2, self.clip_threshold)
+
+    def _saved_variables(self) -> list[Any]:
+        """Keras has rows, columns and velocity of every variable, and leaves those that are not used at zero."""
+        owned = self._owned()
+        counts = [2 if len(v.shape) >= 2 else 1 for v in owned]
+        start = len(self._slots) - sum(counts)
+        found = [self._iterations, *self._rates(), *self._slots[:start]]
+        for variable, count in zip(owned, counts, strict=True):
+            slots = self._slots[start : start + count]
+            start += count
+            unused = np.zeros((), "int32")
+            found += [*slots, np.zeros(variable.shape, variable.dtype)] if count == 2 else [unused, unused, *slots]
+        return found
 
 
 class Muon(Optimizer):

@@ -59,6 +59,10 @@ class LossScaleOptimizer(Optimizer):
         """The number of steps, those since the scale changed, the scale, then the inner optimizer's variables."""
         return [self._iterations, self.step_counter, self.dynamic_scale, *self.inner_optimizer.variables]
 
+    def _saved_variables(self) -> list[Any]:
+        """In Keras the wrapper has a learning rate too, which nothing reads."""
+        return [self._iterations, np.zeros((), "float32"), *self.variables[1:]]
+
     def build(self, variables: Sequence[Variable]) -> None:
         """Makes the inner optimizer's slots for `variables`."""
         self.inner_optimizer.build(variables)

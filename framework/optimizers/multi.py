@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lamina.core.checks import check_type
 from lamina.core.config import Configurable
 from lamina.optimizers.loss_scale import LossScaleOptimizer
@@ -125,6 +127,10 @@ class MultiOptimizer(Optimizer):
     def variables(self) -> list[Variable]:
         """The number of steps, then the variables of each optimizer."""
         return [self._iterations, *(v for optimizer in self.optimizers for v in optimizer.variables)]
+
+    def _saved_variables(self) -> list[Any]:
+        """In Keras the wrapper has a learning rate too, which nothing reads."""
+        return [self._iterations, np.zeros((), "float32"), *self.variables[1:]]
 
     def update(
         self, optimizer_values: Sequence[Any], gradients: Sequence[Any], trainable_values: Sequence[Any]

@@ -23,6 +23,7 @@ from lamina.optimizers.composition import clip_by_norm, with_accumulation, with_
 from lamina.optimizers.schedules import LearningRateSchedule
 from lamina.optimizers.slots import slot_variables, unique_names
 from lamina.optimizers.update_step import UpdateStep, update_step_rule
+from lamina.state.saveable import Saveable
 from lamina.state.variable import Variable
 
 _BASE_ARGUMENTS = (
@@ -40,7 +41,7 @@ _BASE_ARGUMENTS = (
 )
 
 
-class Optimizer(UpdateStep):
+class Optimizer(Saveable, UpdateStep):
     """Changes variables by their gradients. The update rule is an optax transformation, see `transformation`.
 
     Args:
@@ -233,6 +234,9 @@ class Optimizer(UpdateStep):
     def variables(self) -> list[Variable]:
         """The number of steps, the learning rate unless it is a schedule, then the slots."""
         return [self._iterations, *self._rates(), *self._slots, *self._added]
+
+    def _saved_variables(self) -> list[Any]:
+        return self.variables
 
     def _rates(self) -> list[Variable]:
         """The variable of the learning rate, if there is one."""

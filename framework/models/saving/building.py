@@ -1,0 +1,44 @@
+"""A model from the configuration in a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina.core.config import deserialize_object, object_sharing
+from lamina.core.errors import describe, owner_label
+from lamina.models.model import Model
+from lamina.models.saving.legacy_config import modern_config
+from lamina.wire.errors import FileFormatError
+
+
+def model_from(config: dict[str, Any], custom_objects: dict[str, Any] | None, path: str) -> Model:
+    """The model that the configuration in a file describes.
+
+    Raises:
+        FileFormatError: it does not describe a model.
+    """
+    try:
+        with object_sharing():
+            model = deserialize_object(modern_config(config), custom_objects, "models")
+    except (KeyError, AttributeError, IndexError, RecursionError) as error:
+        raise FileFormatError(
+            f"'{path}': the configuration is damaged ({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+    if not isinstance(model, Model):
+        raise FileFormatError(f"'{path}' describes {describe(model)}, which is not a model.")
+    return model
+
+
+def compile_from(model: Model, config: Any, custom_objects: dict[str, Any] | None, path: str) -> None:
+    """Compiles a model as the file says, and makes the optimizer's variables.
+
+    Raises:
+        ValueError: a class or function is unknown; the message tells of `compile=False`.
+    """
+    try:
+        model.compile_from_config(config, custom_objects)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{owner_label(model)}: cannot be compiled as '{path}' says: {error} "
+            "Pass compile=False to load_model, and compile the model yourself."
+        ) from error

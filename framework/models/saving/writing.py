@@ -1,0 +1,130 @@
+"""`model.save`: a model as one file, in Keras 3's format."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lamina.checkpoint.files import replacing
+from lamina.core.checks import unknown_arguments
+from lamina.core.config import object_sharing, serialize_object
+from lamina.core.errors import describe, owner_label
+from lamina.models.saving import archive
+from lamina.models.saving.hdf5 import require_h5py, write_groups
+from lamina.models.saving.parts import save_assets, saved_groups
+
+# The version of Keras whose format is written.
+KERAS_VERSION = "3.15.1"
+
+
+def save_model(model: Any, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
+    """Writes a model as one file: its architecture, its weights, and how it was compiled, with the optimizer's state.
+
+    The file is a `.keras` archive, which Keras 3 reads too. It appears whole or not at all. A function or class of
+    yours goes in by name: decorate it with `lamina.saving.register_keras_serializable()`.
+
+    Args:
+        model: a model.
+        filepath: a path that ends with `.keras`.
+        overwrite: whether an existing file is replaced.
+        **kwargs: `include_optimizer`: whether the compile configuration and the optimizer's state are written.
+
+    Raises:
+        ValueError: the path ends otherwise; or the model holds a function without a name.
+        FileExistsError: the file exists, and `overwrite` is False.
+        ImportError: h5py is not installed.
+
+    Example:
+        >>> import os, tempfile, lamina
+        >>> model = lamina.Sequential([lamina.Input((3,)), lamina.layers.Dense(2)])
+        >>> path = os.path.join(tempfile.mkdtemp(), "model.keras")
+        >>> model.save(path)
+        >>> lamina.saving.load_model(path).count_params()
+        8
+    """
+    include_optimizer = kwargs.pop("include_optimizer", True)
+    if kwargs.pop("zipped", None) is False or kwargs:
+        raise unknown_arguments("save", kwargs or ["zipped=False"], ["filepath", "include_optimizer", "overwrite"])
+    path = check_path("save", filepath, overwrite)
+    if not path.endswith(".keras"):
+        cure = (
+            "weights alone can be written by save_weights" if path.endswith(".weights.h5") else "end it with '.keras'"
+        )
+        raise ValueError(
+            f"{owner_label(model)}: save writes archives of Keras 3, so the path {path!r} is unknown; {cure}."
+        )
+    require_h5py()
+    texts = {archive.METADATA: json.dumps(_metadata()), archive.CONFIG: model_json(model, include_optimizer)}
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, archive.spooled() as weights:
+        write_groups(weights, saved_groups(model, include_optimizer))
+        some = save_assets(model, Path(folder))
+        with replacing(path) as file:
+            archive.write_archive(file, texts, weights, Path(folder) if some else None)
+
+
+def check_path(method: str, path: Any, overwrite: bool) -> str:
+    """`path` as text.
+
+    Raises:
+        TypeError: it is no path.
+        FileExistsError: something is there, and `overwrite` is False.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{method}: the path must be text such as 'run/model.keras', got {describe(path)}.")
+    path = os.fspath(path)
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"{method}: {path} exists. Pass overwrite=True to replace it.")
+    return path
+
+
+def _metadata() -> dict[str, str]:
+    try:
+        version = importlib.metadata.version("lamina")
+    except importlib.metadata.PackageNotFoundError:
+        version = "unknown"
+    now = datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S")
+    return {"keras_version": KERAS_VERSION, "date_saved": now, "lamina_version": version}
+
+
+def model_json(model: Any, include_optimizer: bool = True) -> str:
+    """The configuration of a model, and how it was compiled, as JSON.
+
+    Raises:
+        ValueError: something in it has no form in JSON, such as a function without a name; the message says where.
+    """
+    with object_sharing():
+        config = serialize_object(model)
+        compiled = model.get_compile_config() if include_optimizer else None
+    if compiled is not None:
+        config["compile_config"] = compiled
+    try:
+        return json.dumps(config)
+    except TypeError:
+        where, value = _first_odd(config, owner_label(model)) or (owner_label(model), config)
+    name = getattr(value, "__name__", "")
+    if name == "<lambda>":
+        raise ValueError(
+            f"{where}: a nameless function cannot be saved, since files hold no code. Define it with def, and decorate "
+            "it with lamina.saving.register_keras_serializable()."
+        )
+    raise ValueError(f"{where}: get_config must return plain values that JSON can hold, got {describe(value)}.")
+
+
+def _first_odd(x: Any, where: str) -> tuple[str, Any] | None:
+    """The first value that JSON cannot hold, and the object whose config has it."""
+    if isinstance(x, dict):
+        inner = x.get("config")
+        if isinstance(inner, dict) and "class_name" in x:
+            where = f"{x['class_name']} '{inner.get('name', x['class_name'])}'"
+        items: Any = x.values()
+    elif isinstance(x, (list, tuple)):
+        items = x
+    else:
+        return None if x is None or isinstance(x, (bool, int, float, str)) else (where, x)
+    return next((found for item in items if (found := _first_odd(item, where)) is not None), None)
