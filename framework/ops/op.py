@@ -11,6 +11,7 @@ import numpy as np
 
 from lamina.core import registry
 from lamina.core.settings import fingerprint
+from lamina.ops.marking import is_marking, mark
 from lamina.ops.symbol import OPERATORS, has_symbol, infer, record
 from lamina.state.variable import Variable
 
@@ -73,6 +74,8 @@ def op(fn: F | None = None, *, named: bool = False, operator: str | None = None)
             args, kwargs = jax.tree.unflatten(tree, leaves)
         if not named:
             return fn(*args, **kwargs)
+        if is_marking():
+            return mark(fn, tree, leaves, _is_array)
         static = tuple(_ARRAY if _is_array(leaf) else leaf for leaf in leaves)
         try:
             call = _named_call(fn, tree, static, tuple(map(type, static)), fingerprint())

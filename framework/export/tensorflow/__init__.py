@@ -1,0 +1,1 @@
+"""Graphs as TensorFlow's files: frozen graphs and SavedModels, written and read without TensorFlow."""
