@@ -110,6 +110,16 @@ class CheckpointReader:
         """Whether there is a tensor `name`."""
         return name in self._shapes
 
+    def stored_bytes(self, name: str) -> int:
+        """How many bytes the tensor `name` takes in the data files.
+
+        Raises:
+            KeyError: there is no such tensor.
+            DataLossError: a part of it is missing.
+        """
+        entry = self._entry(name)
+        return sum(part.size for _, part in self._parts(name, entry)) if entry.slices else entry.size
+
     def get_tensor(self, name: str) -> Any:
         """The value of the tensor `name`, in fresh memory; a string of shape () is `bytes`.
 
@@ -117,9 +127,7 @@ class CheckpointReader:
             KeyError: there is no such tensor.
             DataLossError: its bytes are cut short or do not fit their checksum.
         """
-        if name not in self._shapes:
-            raise KeyError(f"'{self.prefix}' holds no tensor '{name}'.{did_you_mean(name, self._shapes)}")
-        entry = self._entries[name.encode()]
+        entry = self._entry(name)
         if entry.slices:
             parts = self._parts(name, entry)
             value = np.empty(self._shapes[name], self._dtype(name, entry))
@@ -181,6 +189,11 @@ class CheckpointReader:
         for ending in endings:
             check(self.read_file, ending)
         return found
+
+    def _entry(self, name: str) -> Any:
+        if name not in self._shapes:
+            raise KeyError(f"'{self.prefix}' holds no tensor '{name}'.{did_you_mean(name, self._shapes)}")
+        return self._entries[name.encode()]
 
     def _error(self, name: str, what: str) -> DataLossError:
         return DataLossError(f"checkpoint '{self.prefix}', tensor '{name}': {what}.")
