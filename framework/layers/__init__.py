@@ -61,6 +61,10 @@ from lamina.layers.attention import AdditiveAttention, Attention
 from lamina.layers.bidirectional import Bidirectional
 from lamina.layers.conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from lamina.layers.category_encoding import CategoryEncoding, Discretization
+from lamina.layers.hashing import HashedCrossing, Hashing
+from lamina.layers.integer_lookup import IntegerLookup
+from lamina.layers.string_lookup import StringLookup
+from lamina.layers.text_vectorization import TextVectorization
 from lamina.layers.image_size import CenterCrop, RandomCrop, Resizing
 from lamina.layers.image_geometry import (
     RandomElasticTransform, RandomFlip, RandomPerspective, RandomRotation, RandomShear, RandomTranslation,
