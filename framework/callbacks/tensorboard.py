@@ -34,7 +34,7 @@ class TensorBoard(Callback):
         update_freq: "epoch"; or "batch", or a number of batches, to write the logs of batches too. Batches still run
             many a call.
         profile_batch: the number (from 1) of a batch, or the first and the last as (10, 20) or "10,20", to record for
-            the profiler; 0 for none. A recording begins and ends with a call, so it may hold a few batches more.
+            the profiler; 0 for none.
         embeddings_freq: the number of epochs after which the weights of Embedding layers are written for the
             projector; 0 for never.
         embeddings_metadata: the file with the labels of the rows of embeddings; by layer name, if there are several.
@@ -150,6 +150,14 @@ class TensorBoard(Callback):
         if self.update_freq != "epoch" and step % self.update_freq == 0:  # type: ignore[operator]
             self._waiting.append((step, time.time(), _numbers(logs)))
 
+    def next_boundary(self, kind: str, done: int) -> int | None:
+        """Where a recording of the profiler begins or ends."""
+        if kind != "train" or not (self._recording or self._to_record):
+            return None
+        first, last = self._profiled  # type: ignore[misc]
+        boundary = (last if self._recording else first - 1) - self._done
+        return boundary if boundary > done else None
+
     def on_progress(self, kind: str, done: int, logs: Any) -> None:
         """Writes the logs noted since the last chunk of batches."""
         if kind != "train":
@@ -195,7 +203,11 @@ class TensorBoard(Callback):
             self.validation_writer.close()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Closes the files."""
+        """Sees to it that all is on the disk."""
+        self.on_train_exit()
+
+    def on_train_exit(self) -> None:
+        """Closes the files, after an error too."""
         self._stop_recording()
         self._training = False
         for writer in (self.train_writer, self.validation_writer):
