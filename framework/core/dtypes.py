@@ -33,7 +33,7 @@ def standardize_dtype(dtype: Any) -> str:
         name = dtype
     else:
         name = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
-    if name in ("str", "object") or name.startswith("str"):
+    if name == "object" or name.startswith(("str", "bytes", "<U", ">U", "|S")):
         name = "string"
     if name not in ALLOWED:
         raise ValueError(f"dtype must name a dtype such as 'float32', got {dtype!r}.{did_you_mean(dtype, ALLOWED)}")

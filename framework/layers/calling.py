@@ -94,8 +94,11 @@ def prepare(layer: Any, x: Any, dtype: str | None) -> Any:
             v = v.value
         elif isinstance(v, np.ndarray):
             if v.dtype.kind in "OSU":
+                if next(iter(layer._children()), None) is not None:  # a layer inside may take strings
+                    return v
                 raise TypeError(
-                    f"{owner_label(layer)}: expected numbers, got {describe(v)}. Turn strings into integers first."
+                    f"{owner_label(layer)}: expected numbers, got {describe(v)}. Turn strings into integers first, by "
+                    "StringLookup, Hashing or TextVectorization."
                 )
             v = jnp.asarray(v)
         elif not isinstance(v, jax.Array):
