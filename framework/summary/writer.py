@@ -123,9 +123,9 @@ class SummaryWriter:
 
     def text(self, tag: str, text: str | Sequence[str], step: int) -> None:
         """Writes a text, shown as Markdown, or a list of texts, shown as a table."""
-        one = isinstance(text, str)
-        strings = [t.encode() for t in ([text] if one else text)]  # type: ignore[list-item,union-attr]
-        self._write(step, summary=Summary(value=[_value(tag, "text", _TENSOR, strings, () if one else None)]))
+        strings = [t.encode() for t in ([text] if isinstance(text, str) else text)]
+        shape = () if isinstance(text, str) else None
+        self._write(step, summary=Summary(value=[_value(tag, "text", _TENSOR, strings, shape)]))
 
     def graph(self, graph_def: Any) -> None:
         """Writes a graph: a `GraphDef` message, such as `model_graph` makes, or the bytes of one."""
