@@ -96,13 +96,7 @@ class BackupAndRestore(Callback):
         self._began = self._last_time = time.monotonic()
         run = self._run = self.model.training_run
         self._graph: bytes | None = None
-        if not run.source.restorable:
-            warnings.warn(
-                "BackupAndRestore: x cannot tell its position (it has no get_state and set_state). A resumed run draws "
-                "its batches again and drops those that were used, so it is exact only if x gives the same batches "
-                "each time. A Dataset or a PyDataset is exact always.",
-                stacklevel=3,
-            )
+        self._told = False
         found = self.manager.restore()
         if found is not None:
             run.announce(found.tensors, found.prefix)
@@ -159,6 +153,14 @@ class BackupAndRestore(Callback):
 
     def _save(self, between_epochs: bool = False, metrics: dict[str, Any] | None = None) -> None:
         run = self.model.training_run
+        if not self._told and not run.source.restorable:
+            self._told = True
+            warnings.warn(
+                "BackupAndRestore: x cannot tell its position (it has no get_state and set_state). A resumed run draws "
+                "its batches again and drops those that were used, so it is exact only if x gives the same batches "
+                "each time. A Dataset or a PyDataset is exact always.",
+                stacklevel=5,
+            )
         self.manager.save(run.step, run.capture(between_epochs), metrics, {".meta": self._meta})
         self._last_step, self._last_time = run.step, time.monotonic()
 

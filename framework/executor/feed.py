@@ -58,12 +58,14 @@ def as_array(x: Any, what: str) -> Any:
         except (TypeError, ValueError):
             raise TypeError(
                 f"{what}: expected numbers, got an array of dtype object with {describe(array.ravel()[:1].tolist())}. "
-                "Turn its columns into numbers first."
+                "Turn its columns into numbers first; strings, by StringLookup, Hashing or TextVectorization in "
+                "Dataset.map."
             ) from None
     if array.dtype.kind in "SU":
         raise TypeError(
-            f"{what}: expected numbers, got text ({array.dtype}). Map the strings to integers first, for instance with "
-            "numpy.unique(x, return_inverse=True)."
+            f"{what}: expected numbers, got text ({array.dtype}), which no compiled step takes. Map the strings to "
+            "integers first: put StringLookup, Hashing or TextVectorization into the Dataset, as in dataset.map(lambda "
+            "x, y: (layer(x), y)), or use numpy.unique(x, return_inverse=True)."
         )
     return array
 
@@ -302,9 +304,9 @@ class IterableSource(Source):
 
     @property
     def restorable(self) -> bool:  # type: ignore[override]
-        """Whether the iterators of the data can tell their position and go back to it."""
-        one = self._iterator if self._iterator is not None else self._fresh()
-        return hasattr(one, "get_state") and hasattr(one, "set_state")
+        """Whether the iterators of the data can tell their position and go back to it, as far as is known."""
+        one = self._iterator
+        return one is None or (hasattr(one, "get_state") and hasattr(one, "set_state"))
 
     def get_state(self) -> dict[str, Any]:
         """The state of the user's iterator, if it has one, and the number of batches drawn."""

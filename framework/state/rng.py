@@ -67,6 +67,7 @@ class SeedGenerator(Configurable):
         self.name = name or "seed_generator"
         self.path: str | None = None
         self.count = 0
+        self._drawn_seed: int | None = None
 
     def next(self) -> jax.Array:
         """The next key of the stream."""
@@ -80,11 +81,11 @@ class SeedGenerator(Configurable):
             if self.seed is not None:
                 key = jax.random.fold_in(key, np.uint32(self.seed % 2**32))
             return jax.random.fold_in(key, number)
-        if self.seed is None:
-            self.seed = default_seed()
+        if self.seed is None and self._drawn_seed is None:
+            self._drawn_seed = default_seed()  # apart from `seed`: compiled steps must not depend on earlier calls
         self.count += 1
         with jax.ensure_compile_time_eval():
-            return jax.random.fold_in(make_key(self.seed), self.count)
+            return jax.random.fold_in(make_key(self._drawn_seed if self.seed is None else self.seed), self.count)
 
 
 _unseeded = SeedGenerator(name="unseeded")
