@@ -99,8 +99,9 @@ SOURCES = {
     "arrays": lambda: {"x": X, "y": Y, "batch_size": 8},
     "arrays, passes split": lambda: {"x": X, "y": Y, "batch_size": 6, "steps_per_epoch": 2},
     "dataset": lambda: {"x": Dataset.from_tensor_slices((X, Y)).shuffle(12).batch(8)},
-    "endless dataset": lambda: {"x": Dataset.from_tensor_slices((X, Y)).shuffle(9).repeat().batch(8)}
-    | {"steps_per_epoch": 3},
+    "endless dataset": lambda: (
+        {"x": Dataset.from_tensor_slices((X, Y)).shuffle(9).repeat().batch(8)} | {"steps_per_epoch": 3}
+    ),
     "PyDataset": lambda: {"x": Numbered()},
     "cursor": lambda: {"x": Cursor(), "steps_per_epoch": 3},
     "generator": lambda: {"x": stream(), "steps_per_epoch": 3},
