@@ -54,9 +54,7 @@ def check_unique(owner: Any, argument: str, tokens: Iterable[Any]) -> None:
     seen: set[Any] = set()
     for token in tokens:
         if token in seen:
-            raise ValueError(
-                f"{owner_label(owner)}: {argument} holds {token!r} more than once; each token needs one id."
-            )
+            raise ValueError(f"{owner_label(owner)}: {argument} must hold each token once, got {token!r} twice.")
         seen.add(token)
 
 

@@ -277,7 +277,7 @@ class IndexLookup(HostLayer):
         index = self._require_vocabulary()
         self._check_dtype(values)
         found = index.find(values)
-        ids = found + self._token_start
+        ids = np.array(found + self._token_start)
         unknown = found < 0
         masked = ~present
         if self.mask_token is not None:

@@ -162,6 +162,10 @@ ROWS = [
     Row("Normalization", {"mean": [1.0, 2.0, 3.0, 4.0], "variance": [1.0, 2.0, 3.0, 4.0]}, VECTOR),
     Row("CategoryEncoding", {"num_tokens": 9}, integers(9, 3, 6)),
     Row("Discretization", {"bin_boundaries": [-1.0, 0.0, 1.0]}, VECTOR, skip=INTEGERS),
+    Row("Hashing", {"num_bins": 9, "salt": 7}, integers(100, 3, 6), skip=INTEGERS),
+    Row("HashedCrossing", {"num_bins": 9}, [integers(100, 3), integers(100, 3)], skip=INTEGERS),
+    Row("IntegerLookup", {"vocabulary": [3, 1, 7], "mask_token": 0}, integers(9, 3, 6), skip=INTEGERS),
+    Row("IntegerLookup", {"vocabulary": [3, 1], "output_mode": "count"}, integers(9, 3, 6), skip=STEPS, label="count"),
     Row("Resizing", {"height": 5, "width": 9, "pad_to_aspect_ratio": True}, PIXELS),
     Row("CenterCrop", {"height": 5, "width": 12}, PIXELS),
     Row("RandomCrop", {"height": 5, "width": 6}, PIXELS, {"training": True}, RANDOM),
@@ -245,8 +249,8 @@ ROWS = [
 ]
 IDS = [f"{row.name}{'-' if row.label else ''}{row.label}" for row in ROWS]
 
-# Exported classes that are no layers to be called on data alone.
-BASES = {"Layer", "InputLayer", "Wrapper"}
+# Exported classes that are no layers to be called on data alone, or that take strings, which no compiled step does.
+BASES = {"Layer", "InputLayer", "Wrapper", "StringLookup", "TextVectorization"}
 
 
 @pytest.fixture(params=ROWS, ids=IDS)
