@@ -41,12 +41,13 @@ def network_config(network: Network) -> dict[str, Any]:
     def entry(operation: Operation) -> dict[str, Any]:
         if not operation.is_layer:
             return op_config(operation.target, operation.name, encode, operation.nodes[0])
-        calls = [
-            {"args": encode(n.args), "kwargs": encode(n.kwargs)}
-            for n in operation.nodes
-            if not isinstance(operation.target, InputLayer)
-        ]
+        calls = [call(n) for n in operation.nodes if not isinstance(operation.target, InputLayer)]
         return {**serialize_object(operation.target), "name": operation.name, "inbound_nodes": calls}
+
+    def call(node: Any) -> dict[str, Any]:
+        encoded = {"args": encode(node.args), "kwargs": encode(node.kwargs)}
+        # Keras writes `training` for every call, and lets the model's override it: ours, which holds, needs a mark.
+        return {**encoded, "fixed_training": True} if node.kwargs.get("training") is not None else encoded
 
     def place(x: Any) -> Any:
         if isinstance(x, Symbol):
@@ -106,7 +107,7 @@ def network_from_config(config: dict[str, Any], custom_objects: dict[str, Any] |
                     continue
                 target = made[c["name"]]
                 if isinstance(target, Layer):
-                    result = target(*args, **kwargs)
+                    result = target(*args, **_given(kwargs, call))
                 else:
                     result = call_op(target, args, kwargs, deserialize_value(c["config"]))
                 outputs[c["name"], number] = symbols_in(result)
@@ -124,6 +125,16 @@ def network_from_config(config: dict[str, Any], custom_objects: dict[str, Any] |
             return [find(v) for v in x]
 
         return find(config["input_layers"]), find(config["output_layers"])
+
+
+def _given(kwargs: dict[str, Any], call: dict[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of a call without those that Keras writes though nobody gave them."""
+    kwargs = dict(kwargs)
+    if not call.get("fixed_training"):
+        kwargs.pop("training", None)
+    if kwargs.get("mask", 0) is None:
+        del kwargs["mask"]
+    return kwargs
 
 
 def _layer(config: dict[str, Any]) -> Layer:

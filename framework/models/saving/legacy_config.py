@@ -8,7 +8,7 @@ from typing import Any
 
 from lamina.core import registry
 from lamina.core.config import _parameters
-from lamina.core.errors import listing
+from lamina.models.op_config import class_name
 
 _HINTS = frozenset({"batch_input_shape", "batch_shape", "input_shape", "input_dim"})
 _GRAPHS = frozenset({"Functional", "Model", "Sequential"})
@@ -52,7 +52,8 @@ def modern_config(config: Any) -> Any:
     made = {**config, "config": {k: modern_config(v) for k, v in inner.items()}}
     if name in _GRAPHS or "input_layers" in inner:
         return _graph(made)
-    if "module" not in config or "batch_input_shape" in inner or config.get("inbound_nodes") is not None:
+    calls = config.get("inbound_nodes") or []
+    if "module" not in config or "batch_input_shape" in inner or any(isinstance(call, list) for call in calls):
         made = _layer(made)
     if "inbound_nodes" in made:
         made["inbound_nodes"] = [_call(node, name) for node in made["inbound_nodes"]]
@@ -81,6 +82,8 @@ def _layer(config: dict[str, Any]) -> dict[str, Any]:
             inner["batch_shape"] = inner.pop("batch_input_shape")
         keep = ("batch_shape", "dtype", "name", "sparse", "optional")
         return {**config, "config": {k: v for k, v in inner.items() if k in keep and v is not None and v is not False}}
+    if name == "GroupedQueryAttention":  # as Keras 3 calls the class where it names no module
+        config = {**config, "class_name": "GroupQueryAttention"}
     if name == "ThresholdedReLU":
         inner["threshold"] = inner.pop("theta", 1.0)
         config = {**config, "class_name": "ReLU"}
@@ -111,12 +114,9 @@ def _layer(config: dict[str, Any]) -> dict[str, Any]:
 
 def _is_op(name: str, inner: dict[str, Any], config: dict[str, Any]) -> bool:
     """Whether an entry of Keras 3's old format, which names no module, is the call of an op such as Add."""
-    return (
-        "inbound_nodes" in config
-        and "trainable" not in inner
-        and "dtype" not in inner
-        and name in registry.BUILTIN["layers"]
-    )
+    if "inbound_nodes" not in config or "trainable" in inner or "dtype" in inner:
+        return False
+    return any(class_name(op) == name for op in registry.BUILTIN["ops"])
 
 
 def _builtin(name: str) -> Any:
@@ -127,20 +127,13 @@ def _builtin(name: str) -> Any:
 
 
 def _known_arguments(cls: Any, name: str, inner: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that the class takes; others may be left out only where they asked for nothing."""
+    """The arguments without those that are gone, and those that the class does not take and that asked for nothing."""
     if not inspect.isclass(cls):
         return inner
     known = {*_parameters(cls), *_HINTS}  # type: ignore[arg-type]
     ignored = _GONE | (_UNUSED if name.startswith(("Depthwise", "Separable")) else frozenset())
-    kept = {k: v for k, v in inner.items() if k in known}
-    strange = [
-        k for k, v in inner.items() if k not in known and k not in ignored and v not in (None, False, 0, 1, "", [], {})
-    ]
-    if strange and name in registry.BUILTIN["layers"]:
-        raise ValueError(
-            f"{name} '{inner.get('name', name)}': the file gives {listing(strange, 'and')}, which it does not take."
-        )
-    return kept
+    nothing: tuple[Any, ...] = (None, False, 0, 1, "", [], {})
+    return {k: v for k, v in inner.items() if k in known or not (k in ignored or v in nothing)}
 
 
 def _call(node: Any, name: str) -> Any:
