@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lamina import datasets, layers, losses, optimizers
+from lamina.callbacks.backup_and_restore import BackupAndRestore
 from lamina.models.sequential import Sequential
 from lamina.state.rng import set_random_seed
 
 NEXT_STEPS = """\
 What to try next
   * The same in a notebook: tutorials/01_quickstart.ipynb
+  * Training that survives a crash: model.fit(x, y, resume="run"), tutorials/03_checkpoints.ipynb
   * Your own data: model.fit(x, y) takes numpy, pandas, torch and jax arrays, generators and Datasets
   * Your own optimizer: model.compile(optax.lion(1e-4), loss="mse")
   * Your own loop: outputs, state = model.apply(model.params, model.state, x) is pure JAX"""
@@ -55,13 +57,20 @@ def run_demo(epochs: int, folder: str, seed: int) -> int:
         metrics=["accuracy"],
     )
     model.summary()
-    history = model.fit(x, y, batch_size=32, epochs=epochs, validation_data=(x_test, y_test))
+    target = Path(folder)
+    backup = BackupAndRestore(target / "run")
+    if backup.manager.latest is not None:
+        print(f"Going on from {backup.manager.latest}, where an earlier run was interrupted")
+    try:
+        history = model.fit(x, y, batch_size=32, epochs=epochs, validation_data=(x_test, y_test), callbacks=[backup])
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. The run is saved in {target / 'run'}: lamina demo goes on from there.")
+        return 130
     result = model.evaluate(x_test, y_test, verbose=0, return_dict=True)
     print(f"\nAccuracy on held-out digits: {result['accuracy']:.1%} (loss {result['loss']:.3f})")
-    target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     model.save_weights(target / "digits")
-    print(f"Weights: {target / 'digits'}.index (TensorFlow's checkpoint format)")
+    print(f"Checkpoint: {target / 'digits'}.index (TensorFlow's format; lamina inspect {target / 'digits'} lists it)")
     picture = draw_curves(history.history, target / "learning_curve.png")
     if picture is not None:
         print(f"Learning curve: {picture}")

@@ -128,9 +128,8 @@ def run(kills: int, seed: int, verbose: bool = True) -> dict[str, int]:
                 had = had or bool(there)
                 counts["before the first checkpoint"] += not had
                 counts["restarts"] += 1
-            assert Path(folder, "result.json").read_text() == expected, (
-                f"after {counts['kills']} kills the result differs:\n{Path(folder, 'result.json').read_text()}\n{expected}"
-            )
+            result = Path(folder, "result.json").read_text()
+            assert result == expected, f"after {counts['kills']} kills the result differs:\n{result}\n{expected}"
             counts["runs"] += 1
             shutil.rmtree(folder)
             if verbose:
