@@ -10,6 +10,7 @@ from lamina.callbacks.lambda_callback import LambdaCallback
 from lamina.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from lamina.callbacks.learning_rate_finder import LearningRateFinder
 from lamina.callbacks.mlflow import MLflowLogger
+from lamina.callbacks.model_checkpoint import ModelCheckpoint
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.callbacks.progress_plot import ProgressPlot
@@ -33,6 +34,7 @@ __all__ = [
     "LearningRateFinder",
     "LearningRateScheduler",
     "MLflowLogger",
+    "ModelCheckpoint",
     "MonitorCallback",
     "ProgbarLogger",
     "ProgressPlot",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -13,6 +16,31 @@ import numpy as np
 from lamina.core.dtypes import FLOATS, is_float, standardize_dtype
 from lamina.core.errors import ShapeError, describe
 from lamina.state.frame import autocast_dtype, current_frame
+
+
+# Bytes that new variables may still take, while a model is made that a file describes.
+_budget: ContextVar[list[int] | None] = ContextVar("variable_budget", default=None)
+
+
+@contextlib.contextmanager
+def variable_budget(limit: int) -> Iterator[None]:
+    """Within the scope, variables of more than `limit` bytes in all are a ValueError rather than a full memory."""
+    token = _budget.set([limit, limit])
+    try:
+        yield
+    finally:
+        _budget.reset(token)
+
+
+def _take(name: str, shape: tuple[int, ...], dtype: str) -> None:
+    budget = _budget.get()
+    if budget is not None:
+        budget[0] -= math.prod(shape) * jnp.dtype(dtype).itemsize
+        if budget[0] < 0:
+            raise ValueError(
+                f"Variable '{name}' of shape {shape}: the file describes a model that takes more than {budget[1]} bytes, "
+                "far more than the weights that it holds."
+            )
 
 
 def own_array(value: Any, dtype: str) -> jax.Array:
@@ -70,6 +98,7 @@ class Variable:
             if shape is None:
                 raise ValueError(f"Variable '{name}': an initializer function needs shape=..., got None.")
             dtype = standardize_dtype(dtype)
+            _take(name, tuple(shape), dtype)
             with jax.ensure_compile_time_eval():
                 initializer = initializer(tuple(shape), dtype=dtype)
         elif isinstance(initializer, Variable):

@@ -8,17 +8,27 @@ from lamina.core.config import deserialize_object, object_sharing
 from lamina.core.errors import describe, owner_label
 from lamina.models.model import Model
 from lamina.models.saving.legacy_config import modern_config
+from lamina.state.variable import variable_budget
 from lamina.wire.errors import FileFormatError
 
+_SMALL_MODEL_BYTES = 1 << 26
 
-def model_from(config: dict[str, Any], custom_objects: dict[str, Any] | None, path: str) -> Model:
+
+def model_from(config: dict[str, Any], custom_objects: dict[str, Any] | None, path: str, nbytes: int) -> Model:
     """The model that the configuration in a file describes.
+
+    Args:
+        config: the configuration.
+        custom_objects: classes and functions of yours by name.
+        path: how errors name the file.
+        nbytes: the bytes of the arrays in the file.
 
     Raises:
         FileFormatError: it does not describe a model.
+        ValueError: a class or function is unknown, or the model is much larger than the arrays.
     """
     try:
-        with object_sharing():
+        with object_sharing(), variable_budget(2 * nbytes + _SMALL_MODEL_BYTES):
             model = deserialize_object(modern_config(config), custom_objects, "models")
     except (KeyError, AttributeError, IndexError, RecursionError) as error:
         raise FileFormatError(

@@ -97,6 +97,9 @@ class Datasets(Mapping[str, Any]):
         label: how errors name the file.
         size: the bytes of the file.
 
+    Attributes:
+        nbytes: the bytes of all arrays.
+
     Raises:
         FileFormatError: the file has links, data in other files, unknown dtypes, or declares far more than it holds.
     """
@@ -109,7 +112,8 @@ class Datasets(Mapping[str, Any]):
         self._count = 0
         with _reading(label):
             self._walk(root, "", 0)
-            self._check_size("the file", sum(_declared(d) for d in self._found.values()))
+            self.nbytes = sum(_declared(d) for d in self._found.values())
+            self._check_size("the file", self.nbytes)
 
     def _error(self, reason: str) -> FileFormatError:
         return FileFormatError(f"'{self._label}' is refused: {reason}.")

@@ -10,7 +10,7 @@ from lamina.core.errors import owner_label
 from lamina.models.model import Model
 from lamina.models.saving.archive import parse_json
 from lamina.models.saving.building import compile_from, model_from
-from lamina.models.saving.hdf5 import attribute, open_hdf5
+from lamina.models.saving.hdf5 import Datasets, attribute, open_hdf5
 from lamina.models.saving.legacy_config import modern_compile_config
 from lamina.models.saving.legacy_weights import load_legacy_optimizer, load_legacy_weights
 from lamina.wire.errors import FileFormatError
@@ -37,7 +37,7 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
         config = parse_json(text, f"the model_config of '{path}'")
         if not isinstance(config, dict) or "class_name" not in config:
             raise FileFormatError(f"'{path}': its model_config does not describe a model.")
-        model = model_from(config, custom_objects, path)
+        model = model_from(config, custom_objects, path, Datasets(root, path, os.path.getsize(path)).nbytes)
         if not model.built:
             raise ValueError(f"{owner_label(model)}: '{path}' does not tell the shape of its input. Save it built.")
         model._assign_paths()

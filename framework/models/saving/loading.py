@@ -74,15 +74,15 @@ def _load_archive(path: str, custom_objects: dict[str, Any] | None, compile: boo
         if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
             raise FileFormatError(f"'{path}': {archive.CONFIG} does not describe a model.")
         compiled = config.pop("compile_config", None)
-        model = model_from(config, custom_objects, path)
-        if compile and compiled:
-            compile_from(model, compiled, custom_objects, path)
         with file.open(archive.WEIGHTS) as weights:
             label = f"{archive.WEIGHTS} of '{path}'"
             size = weights.seek(0, os.SEEK_END)
             weights.seek(0)
             with open_hdf5(weights, label) as root:
                 arrays = Datasets(root, label, size)
+                model = model_from(config, custom_objects, path, arrays.nbytes)
+                if compile and compiled:
+                    compile_from(model, compiled, custom_objects, path)
                 if model.built or len(arrays):
                     model._assign_paths()
                     load_groups(model, arrays, f"the file '{path}'")

@@ -1,8 +1,8 @@
 """Makes the files of this folder with Keras 3.15.1 on jax: KERAS_BACKEND=jax python make.py
 
 `small.keras` holds a trained functional model with its optimizer, `plain.h5` a trained sequential one in the old
-format, `lambda.keras` a Lambda layer with code. The archives are compressed after Keras wrote them. `expected.json` has inputs,
-outputs, evaluations, the optimizers' variables and the loss of one more epoch.
+format, `lambda.keras` a Lambda layer with code. The archives are compressed after Keras wrote them. `expected.json` has
+inputs, outputs, evaluations, the optimizers' variables and the loss of one more epoch.
 """
 
 import json
