@@ -262,8 +262,8 @@ class CheckpointReader:
         sizes = [math.prod(b.stop - b.start for b in bounds) for bounds, _ in parts.values()]
         if sum(sizes) == math.prod(shape):
             covered = np.zeros(shape, bool)
-            for bounds, _ in parts.values():
-                covered[bounds] = True
+            for place, _ in parts.values():
+                covered[place] = True
             if covered.all():
                 return list(parts.values())
         raise self._error(name, f"its parts do not cover its shape {shape}")

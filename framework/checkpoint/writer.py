@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import threading
 from collections.abc import Iterator, Mapping
-from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -31,7 +29,6 @@ FILES = "checkpoint/files"
 MAX_SHARDS = 99_999
 # A checksum holds the interpreter's lock: 0.3 ms for a piece of this size, which a training loop does not notice.
 _PIECE_BYTES = 1 << 22
-_FLUSH_BYTES = 1 << 24
 
 Entries = dict[bytes, Any]
 
@@ -156,13 +153,13 @@ def write_shard(prefix: str | os.PathLike, tensors: Mapping[str, Any], shard: in
             f"got shard {shard} of {num_shards}."
         )
     entries: Entries = {}
-    with replacing(data_path(prefix, shard, num_shards)) as file, _Output(file) as output:
+    with replacing(data_path(prefix, shard, num_shards)) as file:
         offset = 0
         for name, tensor in tensors.items():
             _check_name(name)
             partition = tensor if isinstance(tensor, Partition) else None
             array = _as_array(name, tensor if partition is None else partition.value)
-            size, checksum = _write_tensor(output, name, array)
+            size, checksum = _write_tensor(file, name, array)
             entry = BundleEntryProto(
                 dtype=NUMBERS[array.dtype],
                 shape=shape_proto(array.shape),
@@ -257,75 +254,29 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     return array
 
 
-def _write_tensor(output: _Output, name: str, array: np.ndarray) -> tuple[int, int]:
+def _write_tensor(file: BinaryIO, name: str, array: np.ndarray) -> tuple[int, int]:
     """Append the bytes of `array`; how many they are, and their masked checksum."""
     if NUMBERS[array.dtype] == STRING:
-        return _write_strings(output, name, array)
+        return _write_strings(file, name, array)
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    return data.nbytes, mask(output.write(data))
+    return data.nbytes, mask(_append(file, data))
 
 
-def _write_strings(output: _Output, name: str, array: np.ndarray) -> tuple[int, int]:
+def _write_strings(file: BinaryIO, name: str, array: np.ndarray) -> tuple[int, int]:
     strings = [s.encode() if isinstance(s, str) else s for s in array.reshape(-1).tolist()]
     wrong = [s for s in strings if not isinstance(s, bytes)]
     if wrong:
         raise TypeError(f"write_checkpoint: '{name}', an object array, must hold strings, got {describe(wrong[0])}.")
     head, crc = encode_lengths([len(s) for s in strings])
     body = b"".join(strings)
-    output.write(head)
-    return len(head) + len(body), mask(output.write(body, crc))
+    file.write(head)
+    return len(head) + len(body), mask(_append(file, body, crc))
 
 
-class _Output:
-    """A file that goes to the disk while it is being written: the sync at its end finds little left to do.
-
-    The disk reports an error once, to the first sync after it: that of an early sync is raised at the next, or on exit.
-    """
-
-    _sync = staticmethod(getattr(os, "fdatasync", os.fsync))
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._unsynced = 0
-        self._thread: threading.Thread | None = None
-        self._error: OSError | None = None
-
-    def __enter__(self) -> _Output:
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._join()
-        if kind is None and self._error is not None:
-            raise self._error
-
-    def write(self, data: bytes | np.ndarray, crc: int = 0) -> int:
-        """Append `data`, bytes or an array of them; the checksum `crc` continued by it."""
-        for start in range(0, len(data), _PIECE_BYTES):
-            piece = data[start : start + _PIECE_BYTES]
-            crc = crc32c(piece, crc)
-            self._file.write(piece)
-            self._unsynced += len(piece)
-            if self._unsynced >= _FLUSH_BYTES and (self._thread is None or not self._thread.is_alive()):
-                self._start_sync()
-        return crc
-
-    def _start_sync(self) -> None:
-        self._join()
-        if self._error is not None:
-            raise self._error
-        self._thread = threading.Thread(target=self._sync_now, name="lamina-checkpoint-sync", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:  # the interpreter is shutting down: the sync at the end does it all
-            self._thread = None
-        self._unsynced = 0
-
-    def _sync_now(self) -> None:
-        try:
-            self._sync(self._file.fileno())
-        except OSError as error:
-            self._error = error
-
-    def _join(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
+def _append(file: BinaryIO, data: Any, crc: int = 0) -> int:
+    """Append `data`, bytes or an array of them; the checksum `crc` continued by it."""
+    for start in range(0, len(data), _PIECE_BYTES):
+        piece = data[start : start + _PIECE_BYTES]
+        crc = crc32c(piece, crc)
+        file.write(piece)
+    return crc

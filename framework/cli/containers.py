@@ -116,7 +116,8 @@ def _archive(path: str, archive: Archive) -> Iterator[Container]:
             with archive.open(name) as file:
                 files[name] = file.seek(0, os.SEEK_END)
     if not weights:
-        yield Container(path, "archive", {}, {}.__getitem__, problems, "all entries fit their checksums", files)
+        nothing: dict[str, Any] = {}
+        yield Container(path, "archive", {}, nothing.__getitem__, problems, "all entries fit their checksums", files)
         return
     label = f"{WEIGHTS} of '{path}'"
     with archive.open(WEIGHTS) as copy, open_hdf5(copy, label) as root:

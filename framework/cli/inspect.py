@@ -84,8 +84,8 @@ def _print_table(container: Container, problems: list[str] | None) -> None:
     for name, shape, dtype, size in rows:
         print(f"  {name:<{widths[0]}}  {shape:<{widths[1]}}  {dtype:<{widths[2]}}  {size:>{widths[3]}}")
     tensors = container.tensors.values()
-    numbers, size = sum(math.prod(i.shape) for i in tensors), sum(i.bytes for i in tensors)
-    print(f"{len(tensors):,} tensors, {numbers:,} values, {size:,} bytes")
+    values, total = sum(math.prod(i.shape) for i in tensors), sum(i.bytes for i in tensors)
+    print(f"{len(tensors):,} tensors, {values:,} values, {total:,} bytes")
     if container.files:
         print("files: " + ", ".join(f"{name} ({size:,} bytes)" for name, size in container.files.items()))
     for problem in problems or []:

@@ -9,6 +9,7 @@ import pytest
 
 from lamina.checkpoint import (
     CheckpointReader,
+    files,
     list_variables,
     load_checkpoint,
     load_variable,
@@ -53,14 +54,14 @@ def test_files_of_other_checkpoints_are_left_alone(tmp_path):
 
 def test_the_sync_beside_the_writing(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_PIECE_BYTES", 1000)
-    monkeypatch.setattr(writer, "_FLUSH_BYTES", 3000)
+    monkeypatch.setattr(files, "_UNSYNCED_BYTES", 3000)
     calls = []
 
     def sync(handle):
         calls.append(threading.current_thread().name)
         os.fsync(handle)
 
-    monkeypatch.setattr(writer._Output, "_sync", staticmethod(sync))
+    monkeypatch.setattr(files, "_sync_data", sync)
     data = np.random.default_rng(0).random(5000)
     write_checkpoint(tmp_path / "m", {"a": data, "words": np.array([b"w" * 2500] * 4, object)})
     assert calls and "MainThread" not in calls
@@ -70,12 +71,12 @@ def test_the_sync_beside_the_writing(tmp_path, monkeypatch):
 def test_an_error_of_the_disk_is_not_lost(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "m", {"a": np.zeros(1)})
     before = names(tmp_path)
-    monkeypatch.setattr(writer, "_FLUSH_BYTES", 100)
+    monkeypatch.setattr(files, "_UNSYNCED_BYTES", 100)
 
     def broken(handle):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(writer._Output, "_sync", staticmethod(broken))
+    monkeypatch.setattr(files, "_sync_data", broken)
     for tensors in ({"a": np.ones(50)}, {"a": np.ones(50), "b": np.ones(50), "c": np.ones(50)}):
         with pytest.raises(OSError, match="Input/output"):
             write_checkpoint(tmp_path / "m", tensors)
@@ -86,7 +87,7 @@ def test_writing_needs_no_thread(tmp_path, monkeypatch):
     def refuse(self):
         raise RuntimeError("can't create new thread at interpreter shutdown")
 
-    monkeypatch.setattr(writer, "_FLUSH_BYTES", 100)
+    monkeypatch.setattr(files, "_UNSYNCED_BYTES", 100)
     monkeypatch.setattr(threading.Thread, "start", refuse)
     write_checkpoint(tmp_path / "m", {"a": np.ones(50)})
     assert verify_checkpoint(tmp_path / "m") == []
