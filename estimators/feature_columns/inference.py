@@ -131,11 +131,11 @@ def _infer(key: str, read: Features, standardize: bool) -> FeatureColumn:
         tokens: list[Any] = sorted({int(v) for v in np.unique(flat)} - ({-1} if kind != "b" else set()))
     elif kind in "SUOT":
         flat = values if present is None else values[present]
-        found = {v for v in flat.reshape(-1).tolist() if v is not None and v == v}
+        found = [v for v in flat.reshape(-1).tolist() if v is not None and v == v]
         if not all(isinstance(v, (str, bytes)) for v in found):
             wrong = next(v for v in found if not isinstance(v, (str, bytes)))
             raise ValueError(f"Columns cannot be inferred from {owner}, which holds {describe(wrong)}.")
-        tokens = sorted({as_text(v) for v in found} - {""})
+        tokens = sorted({as_text(v) for v in set(found)} - {""})
     else:
         raise ValueError(f"Columns cannot be inferred from {owner}: {describe(values)}. Give feature_columns.")
     if not tokens:
