@@ -22,19 +22,27 @@ def _gather(b: Builder, params: Any, avals: Any, x: Value, indices: Value) -> An
     batching, places = list(d.operand_batching_dims), list(d.start_indices_batching_dims)
     mode = str(params["mode"]).upper()
     fill = "FILL" in mode and "CLIP" not in mode
+    offsets = list(d.offset_dims)
+    if len(indices.shape) > 1 or batching:  # slices of size 1 that keep their axis get it back in the end
+        window = [i for i in range(len(x.shape)) if i not in collapsed and i not in batching]
+        extra = {o for o, i in zip(offsets, window, strict=True) if i in starts and sizes[i] == 1}
+        collapsed += [i for o, i in zip(offsets, window, strict=True) if o in extra]
+        offsets = [o - sum(e < o for e in extra) for o in offsets if o not in extra]
     limits = [_room(x.shape[i], sizes[i]) for i in starts]
     rest = [i for i in range(len(x.shape)) if i not in batching and i not in starts]
     if len(indices.shape) == 1 and not batching and all(sizes[i] == x.shape[i] for i in rest):
         out: Any = _block(b, x, indices, starts, collapsed, sizes, limits)
     elif sorted(starts) != sorted(collapsed) or any(sizes[i] != x.shape[i] for i in rest):
         return NotImplemented
-    elif len(batching) == len(x.shape) - 1 == len(indices.shape) - 2 and not d.offset_dims:
+    elif len(batching) == len(x.shape) - 1 == len(indices.shape) - 2 and not offsets:
         out = _elements(b, x, indices, starts[0], batching, places)
     elif len(starts) == 1 and not batching:
-        out = _slices(b, x, indices, starts[0], list(d.offset_dims))
+        out = _slices(b, x, indices, starts[0], offsets)
     else:
-        out = _points(b, x, indices, starts, batching, places, list(d.offset_dims))
-    return _filled(b, params, x, indices, limits, out, list(d.offset_dims)) if fill else out
+        out = _points(b, x, indices, starts, batching, places, offsets)
+    if fill:
+        out = _filled(b, params, x, indices, limits, out, offsets)
+    return out if out is NotImplemented else reshape(b, out, dims_of(avals[0].shape))
 
 
 def _room(size: Any, part: Any) -> int | None:

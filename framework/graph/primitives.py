@@ -107,6 +107,23 @@ def _integer_pow(b: Builder, params: Any, avals: Any, x: Value) -> Value:
     return b.emit("Reciprocal", [power]) if y < 0 else power
 
 
+def _total_order(op: str) -> Any:
+    """A comparison in which NaN is above all numbers."""
+
+    def rule(b: Builder, params: Any, avals: Any, x: Value, y: Value) -> Value:
+        if x.dtype.kind != "f":
+            return b.emit(op, [x, y])
+        high, low = b.emit("NotEqual", [y, y]), b.emit("Equal", [x, x])
+        above = b.emit("And", [high, low]) if op == "Less" else high
+        return b.emit("Or", [b.emit(op, [x, y]), above])
+
+    return rule
+
+
+primitive("lt_to")(_total_order("Less"))
+primitive("le_to")(_total_order("LessEqual"))
+
+
 @primitive("select_n")
 def _select(b: Builder, params: Any, avals: Any, which: Value, *cases: Value) -> Value:
     if which.dtype == bool:

@@ -105,7 +105,7 @@ def trace(
     weights = [builder.variable(v.path, v.stored, v.trainable) for v in variables]
     outputs = lower(builder, closed.jaxpr, closed.consts, [*weights, *inputs])
     if output_names is None:
-        output_names = _output_names(fn, out, outputs)
+        output_names = _output_names(out, len(outputs))
     if len(output_names) != len(outputs):
         raise ValueError(f"trace: {label} has {len(outputs)} outputs, got {len(output_names)} names for them.")
     return builder.finish(outputs, output_names, lambda arrays: jax.tree.unflatten(structure, arrays))
@@ -168,15 +168,11 @@ def _input_names(fn: Any, specs: tuple) -> list[str]:
     return names
 
 
-def _output_names(fn: Any, out: Any, outputs: Sequence[Any]) -> list[str]:
-    """The keys of a dict of outputs, the names of a model's output layers, else those of the values."""
-    if isinstance(out, dict) and len(out) == len(outputs):
+def _output_names(out: Any, count: int) -> list[str]:
+    """The keys of a dict of outputs, else output_0, output_1 and so on, as Keras names them."""
+    if isinstance(out, dict) and len(out) == count:
         return [str(k) for k in sorted(out)]
-    known = getattr(fn, "output_names", None)
-    if isinstance(known, list) and len(known) == len(outputs) == len(set(known)):
-        return list(known)
-    names = [v.name for v in outputs]
-    return names if len(set(names)) == len(names) else [f"output_{i}" for i in range(len(names))]
+    return [f"output_{i}" for i in range(count)]
 
 
 def _plain_name(label: str) -> str:

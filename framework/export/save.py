@@ -1,0 +1,85 @@
+"""save: functions and models as files of other runtimes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lamina.core.checks import check_choice
+from lamina.export.report import ExportReport
+from lamina.export.rules import TARGETS
+from lamina.export.tensorflow.writer import write_frozen, write_saved_model
+from lamina.graph.graph import Graph
+from lamina.graph.trace import trace
+
+DEFAULT = "serving_default"
+"""The signature that a runtime looks for when none is named."""
+# format -> (target whose rules it takes, writer(graphs by signature, path, **options) -> report)
+FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
+    "saved_model": ("tensorflow", write_saved_model),
+    "frozen": ("tensorflow", write_frozen),
+}
+ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}
+
+
+def save(
+    fn: Any,
+    specs: Any,
+    path: str | os.PathLike,
+    format: str = "saved_model",
+    signatures: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> ExportReport:
+    """Writes a function, layer, model or graph in the format of another runtime.
+
+    All that the format cannot express is reported at once, by layer, before a file is written.
+
+    Args:
+        fn: a function of arrays, a layer, a model or a `Graph`; None if `signatures` holds all.
+        specs: a list of the arguments' specs, as `lamina.graph.trace` takes them (None in a shape is a size that is not
+            known); None for a model that was made from `Input`, and for a graph.
+        path: the file, or the folder of a SavedModel.
+        format: `"saved_model"` (a folder with variables) or `"frozen"` (one GraphDef with constants).
+        signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
+        **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
+            runs; `keep_variables=False` makes a SavedModel's variables constants.
+
+    Returns:
+        An `ExportReport`.
+
+    Raises:
+        ExportError: ops cannot be written; the message lists them by layer.
+        ValueError: the format or an option is unknown, or the function cannot be traced.
+
+    Example:
+        >>> import os, tempfile
+        >>> import lamina
+        >>> from lamina import ops
+        >>> path = os.path.join(tempfile.mkdtemp(), "double.pb")
+        >>> report = lamina.export.save(lambda x: ops.relu(x) * 2.0, [(None, 3)], path, format="frozen")
+        >>> sorted(report.ops.items())
+        [('Identity', 1), ('Mul', 1), ('Placeholder', 1), ('Relu', 1)]
+        >>> lamina.load_frozen(path)([[1.0, -1.0, 2.0]]).tolist()
+        [[2.0, 0.0, 4.0]]
+    """
+    format = ALIASES.get(format, format)
+    check_choice("export.save", "format", format, FORMATS)
+    target, writer = FORMATS[format]
+    keep = TARGETS[target].own
+    wanted: dict[str, Any] = {} if fn is None else {DEFAULT: (fn, specs)}
+    wanted.update(signatures or {})
+    if not wanted:
+        raise ValueError("export.save: pass a function, or signatures.")
+    graphs = {name: _graph(given, keep, name) for name, given in wanted.items()}
+    return writer(graphs, path, **options)
+
+
+def _graph(given: Any, keep: Mapping[str, Any], name: str) -> Graph:
+    fn, specs = given if isinstance(given, (tuple, list)) and len(given) == 2 else (given, None)
+    if isinstance(fn, Graph):
+        return fn
+    if not callable(fn):
+        raise TypeError(f"export.save: signature '{name}' must be a function or a pair (function, specs), got {fn!r}.")
+    given_specs: Sequence[Any] = [] if specs is None else specs
+    return trace(fn, *given_specs, keep=tuple(keep))

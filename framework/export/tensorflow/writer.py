@@ -1,0 +1,196 @@
+"""Writes graphs as a frozen GraphDef, or as a SavedModel with variables and signatures."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.checkpoint import write_checkpoint
+from lamina.checkpoint.meta import meta_graph
+from lamina.export.report import ExportReport
+from lamina.export.rules import ExportError
+from lamina.export.tensorflow import network_rules, rules  # noqa: F401  they fill the table
+from lamina.export.tensorflow.emitter import Emitter, Tensor, new_file, unknown_shape
+from lamina.export.tensorflow.table import TABLE
+from lamina.graph.expand import expand
+from lamina.graph.graph import Graph
+from lamina.graph.ir import Value
+from lamina.wire.graph import MetaGraphDef, SavedModel, SignatureDef
+from lamina.wire.nodes import tensor_shape
+from lamina.wire.tensor import NUMBERS
+
+PREDICT = "tensorflow/serving/predict"
+MOST_BYTES = 2**31 - 1
+"""The size that a protobuf message must stay below."""
+
+
+class _Program:
+    """The nodes of one or several graphs in one GraphDef.
+
+    Args:
+        graphs: the graphs by the names of their signatures.
+        keep_variables: whether variables stay variables, or become constants.
+        allow_xla: whether ops without a counterpart are written as StableHLO.
+        label: the format's name, for errors.
+    """
+
+    def __init__(self, graphs: Mapping[str, Graph], keep_variables: bool, allow_xla: bool, label: str):
+        self.file = new_file()
+        self.variables: dict[str, Any] = {}
+        self.trainable: set[str] = set()
+        self.signatures: dict[str, Any] = {}
+        self.fallbacks: list[tuple[str, str, str]] = []
+        self.parameters: dict[int, Any] = {}
+        names: set[str] = set()
+        gaps = []
+        for i, (signature, graph) in enumerate(graphs.items()):
+            graph = expand(graph, TABLE.expands)
+            e = Emitter(self.file, scope=f"{signature}/" if i else "")
+            e.allow_xla = allow_xla
+            e._names = names
+            weights = self._weights(graph, names) if keep_variables else None
+            self.parameters.update({id(a): a for a in graph.constants.values() if np.size(a) > 1})
+            inputs = [
+                e.node("Placeholder", [], name, dtype=value.dtype, shape=unknown_shape(value))
+                for name, value in zip(graph.input_names, graph.inputs, strict=True)
+            ]
+            outputs = e.graph(graph, inputs, weights)
+            e.path = ""
+            if not e.gaps:
+                outputs = [
+                    e.node("Identity", [tensor], name, T=value.dtype)
+                    for name, tensor, value in zip(graph.output_names, outputs, graph.outputs, strict=True)
+                ]
+            self.file.node.extend(e.nodes)
+            self.signatures[signature] = _signature(graph, inputs, outputs)
+            gaps += e.gaps
+            self.fallbacks += e.fallbacks
+        if gaps:
+            cure = "" if allow_xla else " Write them in terms of other ops, add a rule with register_rule, or pass"
+            cure += "" if allow_xla else " allow_xla=True, which TensorFlow alone can run."
+            raise ExportError(label, gaps, cure)
+
+    def _weights(self, graph: Graph, names: set[str]) -> dict[Value, Tensor]:
+        """Reads of the variables of a graph; a variable that several graphs have is written once."""
+        found = {}
+        for value, path in graph.variables.items():
+            array, name, n = graph.constants[value], path, 0
+            while name in self.variables and self.variables[name] is not array:
+                n += 1
+                name = f"{path}_{n}"
+            if name not in self.variables:
+                self.variables[name] = array
+                taken = (name, f"{name}/zeros", f"{name}/Assign", f"{name}/Read/ReadVariableOp")
+                names.update(n.lower() for n in taken)
+                if path in graph.trainable:
+                    self.trainable.add(name)
+            read = f"{name}/Read/ReadVariableOp"
+            found[value] = Tensor(read, 0, f"{read}:value:0")
+        return found
+
+    def report(self, format: str, path: str, size: int) -> ExportReport:
+        """What was written."""
+        arrays = list(self.parameters.values())
+        dtypes = Counter(np.asarray(a).dtype.name for a in arrays if np.asarray(a).dtype.kind == "f")
+        ops = Counter(n.op for n in self.file.node if n.op not in ("Const", "NoOp"))
+        ops.update(n.op for f in self.file.library.function for n in f.node_def if n.op != "Const")
+        names = {s: (sorted(d.inputs), sorted(d.outputs)) for s, d in self.signatures.items()}
+        return ExportReport(
+            format=format,
+            path=path,
+            bytes=size,
+            parameters=sum(int(np.size(a)) for a in arrays),
+            precision=dtypes.most_common(1)[0][0] if dtypes else "float32",
+            ops=ops,
+            signatures=names,
+            fallbacks=list(dict.fromkeys(self.fallbacks)),
+        )
+
+
+def _signature(graph: Graph, inputs: list[Tensor], outputs: list[Tensor]) -> Any:
+    made = SignatureDef(method_name=PREDICT)
+    for side, names, values, tensors in (
+        (made.inputs, graph.input_names, graph.inputs, inputs),
+        (made.outputs, graph.output_names, graph.outputs, outputs),
+    ):
+        for name, value, tensor in zip(names, values, tensors, strict=True):
+            info = side[name]
+            info.name, info.dtype = f"{tensor.node}:{tensor.index}", NUMBERS[value.dtype]
+            info.tensor_shape.CopyFrom(tensor_shape(unknown_shape(value)))
+    return made
+
+
+def write_frozen(graphs: Mapping[str, Graph], path: str | os.PathLike, allow_xla: bool = False) -> ExportReport:
+    """Writes one graph as a GraphDef with its weights as constants.
+
+    Args:
+        graphs: one graph by the name of its signature (which a frozen graph does not keep).
+        path: the file.
+        allow_xla: whether ops without a counterpart are written as StableHLO.
+
+    Raises:
+        ValueError: there are several graphs, or the file would be larger than 2 GiB.
+        ExportError: an op cannot be written.
+    """
+    if len(graphs) != 1:
+        raise ValueError(
+            f"export to frozen: a frozen graph holds one signature, got {sorted(graphs)}. Use format='saved_model'."
+        )
+    program = _Program(graphs, keep_variables=False, allow_xla=allow_xla, label="frozen")
+    data = _serialized(program.file, "frozen")
+    Path(path).write_bytes(data)
+    return program.report("frozen", os.fspath(path), len(data))
+
+
+def _serialized(message: Any, label: str) -> bytes:
+    size = message.ByteSize()
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"export to {label}: the graph has {size:,} bytes, and protobuf stops at 2 GiB. Keep weights in variables, "
+            "which format='saved_model' writes beside the graph."
+        )
+    return message.SerializeToString(deterministic=True)
+
+
+def write_saved_model(
+    graphs: Mapping[str, Graph], path: str | os.PathLike, allow_xla: bool = False, keep_variables: bool = True
+) -> ExportReport:
+    """Writes graphs as a SavedModel, a signature each.
+
+    Args:
+        graphs: the graphs by the names of their signatures.
+        path: the folder, which must not hold another SavedModel's variables.
+        allow_xla: whether ops without a counterpart are written as StableHLO.
+        keep_variables: whether variables stand in a checkpoint beside the graph, where they can be restored anew;
+            else they are constants.
+
+    Raises:
+        ExportError: an op cannot be written.
+    """
+    program = _Program(graphs, keep_variables, allow_xla, "saved_model")
+    arrays = {name: np.asarray(a) for name, a in program.variables.items()}
+    meta: Any = MetaGraphDef()
+    if arrays:
+        known = {name: (a.dtype, a.shape) for name, a in arrays.items()}
+        meta = meta_graph(known, program.file, sorted(program.trainable))
+    else:
+        meta.graph_def.CopyFrom(program.file)
+        meta.meta_info_def.tensorflow_version = "2.15.0"
+    meta.meta_info_def.tags.append("serve")
+    for name, signature in program.signatures.items():
+        meta.signature_def[name].CopyFrom(signature)
+    saved = SavedModel(saved_model_schema_version=1)
+    saved.meta_graphs.append(meta)
+    data = _serialized(saved, "saved_model")
+    folder = Path(path)
+    (folder / "variables").mkdir(parents=True, exist_ok=True)
+    if arrays:
+        write_checkpoint(folder / "variables" / "variables", arrays)
+    (folder / "saved_model.pb").write_bytes(data)
+    size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+    return program.report("saved_model", os.fspath(path), size)
