@@ -17,7 +17,6 @@ from lamina.core.dtypes import FLOATS, is_float, standardize_dtype
 from lamina.core.errors import ShapeError, describe
 from lamina.state.frame import autocast_dtype, current_frame
 
-
 # Bytes that new variables may still take, while a model is made that a file describes.
 _budget: ContextVar[list[int] | None] = ContextVar("variable_budget", default=None)
 
@@ -38,8 +37,8 @@ def _take(name: str, shape: tuple[int, ...], dtype: str) -> None:
         budget[0] -= math.prod(shape) * jnp.dtype(dtype).itemsize
         if budget[0] < 0:
             raise ValueError(
-                f"Variable '{name}' of shape {shape}: the file describes a model that takes more than {budget[1]} bytes, "
-                "far more than the weights that it holds."
+                f"Variable '{name}' of shape {shape}: the file describes a model of more than {budget[1]} bytes, which "
+                "is far more than the weights that it holds."
             )
 
 

@@ -148,9 +148,11 @@ def _call(node: Any, name: str) -> Any:
         if len(entry) > 3 and entry[3]:
             kwargs.update({k: _argument(v) for k, v in entry[3].items()})
     kwargs.pop("name", None)
+    # Keras 2 wrote `training` only where the call was told so, and then it held.
+    fixed = {"fixed_training": True} if kwargs.get("training") is not None else {}
     if name in _CELLS and len(tensors) > 1:
-        return {"args": [tensors[0]], "kwargs": {**kwargs, "initial_state": tensors[1:]}}
-    return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs}
+        return {"args": [tensors[0]], "kwargs": {**kwargs, "initial_state": tensors[1:]}, **fixed}
+    return {"args": [tensors[0] if len(tensors) == 1 else tensors], "kwargs": kwargs, **fixed}
 
 
 def _tensor(entry: list[Any]) -> dict[str, Any]:

@@ -1,0 +1,237 @@
+"""Files as Keras 2 wrote them, made here by hand after the format."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lamina import Input, Sequential, layers
+from lamina.core.errors import ShapeError
+from lamina.saving import load_model
+
+h5py = pytest.importorskip("h5py")
+RANDOM = np.random.default_rng(0)
+
+
+def floats(*shape):
+    return RANDOM.uniform(0.2, 1.0, shape).astype("float32")
+
+
+def put_weights(group, weights, split=False):
+    names = [name.encode() for name in weights]
+    if split:  # long lists are cut into several attributes
+        group.attrs["layer_names0"], group.attrs["layer_names1"] = names[:1], names[1:]
+    else:
+        group.attrs["layer_names"] = names
+    for layer, arrays in weights.items():
+        inner = group.create_group(layer)
+        inner.attrs["weight_names"] = [name.encode() for name in arrays]
+        for name, array in arrays.items():
+            inner[name] = array
+
+
+def entry(class_name, name, calls, **config):
+    return {"class_name": class_name, "name": name, "config": {"name": name, **config}, "inbound_nodes": calls}
+
+
+def initializer(name, **config):
+    return {"class_name": name, "config": {"seed": None, **config}}
+
+
+WEIGHTS = {
+    "image": {},
+    "conv": {"conv/kernel:0": floats(3, 3, 1, 2), "conv/bias:0": floats(2)},
+    "norm": {f"norm/{n}:0": floats(2) for n in ("gamma", "beta", "moving_mean", "moving_variance")},
+    "leaky": {},
+    "flat": {},
+    "sum": {},
+    "out": {"out/kernel:0": floats(32, 3), "out/bias:0": floats(3)},
+}
+CONV = {
+    "trainable": True,
+    "batch_input_shape": [None, 4, 4, 1],
+    "dtype": "float32",
+    "filters": 2,
+    "kernel_size": [3, 3],
+    "strides": [1, 1],
+    "padding": "same",
+    "data_format": "channels_last",
+    "dilation_rate": [1, 1],
+    "groups": 1,
+    "activation": "relu",
+    "use_bias": True,
+    "kernel_initializer": initializer("GlorotUniform"),
+    "bias_initializer": {"class_name": "Zeros", "config": {}},
+    "kernel_regularizer": {"class_name": "L2", "config": {"l2": 0.01}},
+    "bias_regularizer": None,
+    "activity_regularizer": None,
+    "kernel_constraint": None,
+    "bias_constraint": None,
+}
+NORM = {"trainable": True, "dtype": "float32", "axis": [3], "momentum": 0.99, "epsilon": 0.001, "fused": True}
+FUNCTIONAL = {
+    "class_name": "Functional",
+    "config": {
+        "name": "old",
+        "layers": [
+            entry(
+                "InputLayer",
+                "image",
+                [],
+                batch_input_shape=[None, 4, 4, 1],
+                dtype="float32",
+                sparse=False,
+                ragged=False,
+            ),
+            entry("Conv2D", "conv", [[["image", 0, 0, {}]]], **CONV),
+            entry("BatchNormalization", "norm", [[["conv", 0, 0, {"training": False}]]], **NORM),
+            entry("LeakyReLU", "leaky", [[["norm", 0, 0, {}]]], trainable=True, dtype="float32", alpha=0.25),
+            entry("Add", "sum", [[["norm", 0, 0, {}], ["leaky", 0, 0, {}]]], trainable=True, dtype="float32"),
+            entry(
+                "Flatten", "flat", [[["sum", 0, 0, {}]]], trainable=True, dtype="float32", data_format="channels_last"
+            ),
+            entry("Dense", "out", [[["flat", 0, 0, {}]]], units=3, activation="softmax", trainable=True),
+        ],
+        "input_layers": [["image", 0, 0]],
+        "output_layers": [["out", 0, 0]],
+    },
+}
+TRAINING = {
+    "loss": {
+        "class_name": "SparseCategoricalCrossentropy",
+        "config": {"reduction": "auto", "name": "x", "from_logits": False},
+    },
+    "metrics": [
+        [{"class_name": "MeanMetricWrapper", "config": {"name": "accuracy", "fn": "sparse_categorical_accuracy"}}]
+    ],
+    "weighted_metrics": None,
+    "loss_weights": None,
+    "optimizer_config": {
+        "class_name": "Adam",
+        "config": {"name": "Adam", "learning_rate": 0.25, "decay": 0.0, "beta_1": 0.8, "beta_2": 0.9, "amsgrad": False},
+    },
+}
+
+
+def write_model(path, config=FUNCTIONAL, training=TRAINING, weights=WEIGHTS):
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"], file.attrs["backend"] = b"2.9.0", b"tensorflow"
+        file.attrs["model_config"] = json.dumps(config).encode()
+        if training is not None:
+            file.attrs["training_config"] = json.dumps(training).encode()
+        put_weights(file.create_group("model_weights"), weights, split=True)
+        # the number of steps, then first moments of all variables, then second ones
+        trained = ["conv/kernel:0", "conv/bias:0", "norm/gamma:0", "norm/beta:0", "out/kernel:0", "out/bias:0"]
+        arrays = {k: v for layer in weights.values() for k, v in layer.items()}
+        slots = {"iter:0": np.array(7)}
+        for number, slot in enumerate("mv", 1):
+            slots.update({f"Adam/{n[:-2]}/{slot}:0": np.full(arrays[n].shape, number, "float32") for n in trained})
+        group = file.create_group("optimizer_weights")
+        group.attrs["weight_names"] = [name.encode() for name in slots]
+        for name, value in slots.items():
+            group[name] = value
+
+
+def expected(x):
+    w = {k: np.asarray(v, "float64") for layer in WEIGHTS.values() for k, v in layer.items()}
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    conv = np.zeros((*x.shape[:3], 2))
+    for i in range(3):
+        for j in range(3):
+            conv += padded[:, i : i + 4, j : j + 4, :] @ w["conv/kernel:0"][i, j]
+    conv = np.maximum(conv + w["conv/bias:0"], 0)
+    scale = w["norm/gamma:0"] / np.sqrt(w["norm/moving_variance:0"] + 0.001)
+    norm = (conv - w["norm/moving_mean:0"]) * scale + w["norm/beta:0"]
+    total = norm + np.where(norm > 0, norm, 0.25 * norm)
+    logits = total.reshape(len(x), -1) @ w["out/kernel:0"] + w["out/bias:0"]
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def test_a_functional_model(tmp_path):
+    write_model(tmp_path / "old.h5")
+    model = load_model(tmp_path / "old.h5")
+    x = floats(2, 4, 4, 1)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected(x), rtol=1e-4, atol=1e-6)
+    assert model.get_layer("conv").kernel_regularizer.l2 == pytest.approx(0.01)
+    optimizer = model.optimizer
+    assert (type(optimizer).__name__, float(optimizer.learning_rate), optimizer.beta_1) == ("Adam", 0.25, 0.8)
+    assert int(optimizer.iterations) == 7
+    for variable in optimizer.variables[2:]:
+        np.testing.assert_array_equal(variable, 1.0 if variable.name.endswith("momentum") else 2.0)
+    logs = model.evaluate(x, np.zeros(2, "int32"), verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "accuracy"}
+
+
+def test_a_sequential_model_with_recurrent_layers(tmp_path):
+    cell = {"units": 2, "implementation": 2, "time_major": False, "dropout": 0.0}
+    inner = {"class_name": "LSTM", "config": {"name": "lstm", "return_sequences": True, **cell}}
+    config = {
+        "class_name": "Sequential",
+        "config": [  # a bare list, as before Keras 2.2.3
+            {
+                "class_name": "Bidirectional",
+                "config": {"name": "both", "batch_input_shape": [None, 5, 3], "layer": inner, "merge_mode": "concat"},
+            },
+            {
+                "class_name": "TimeDistributed",
+                "config": {"name": "each", "layer": {"class_name": "Dense", "config": {"name": "d", "units": 1}}},
+            },
+        ],
+    }
+    shapes = [(3, 8), (2, 8), (8,)]
+    both = {f"both/{side}_lstm/w{i}:0": floats(*s) for side in ("forward", "backward") for i, s in enumerate(shapes)}
+    weights = {"both": both, "each": {"each/kernel:0": floats(4, 1), "each/bias:0": floats(1)}}
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps(config).encode()
+        put_weights(file.create_group("model_weights"), weights)
+    model = load_model(tmp_path / "old.h5")
+    for got, want in zip(model.get_weights(), [a for layer in weights.values() for a in layer.values()], strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert model.output_shape == (None, 5, 1) and not model.compiled
+
+
+def body(units=3, name="out"):
+    return Sequential([Input((4,)), layers.Dense(2, name="hidden"), layers.Dense(units, name=name)])
+
+
+def weights_file(path):
+    weights = {
+        "hidden": {"hidden/kernel:0": floats(4, 2), "hidden/bias:0": floats(2)},
+        "out": {"out/kernel:0": floats(2, 3), "out/bias:0": floats(3)},
+    }
+    with h5py.File(path, "w") as file:
+        put_weights(file, weights)
+    return [a for layer in weights.values() for a in layer.values()]
+
+
+def test_weights_alone(tmp_path):
+    want = weights_file(tmp_path / "w.h5")
+    for model in (body(), body(name="other")):  # by name, then by order
+        assert model.load_weights(tmp_path / "w.h5").complete
+        for got, w in zip(model.get_weights(), want, strict=True):
+            np.testing.assert_array_equal(got, w)
+    with pytest.raises(ShapeError, match=r"'out/kernel' has shape \(2, 4\)"):
+        body(units=4).load_weights(tmp_path / "w.h5")
+    model = body(name="other")
+    report = model.load_weights(tmp_path / "w.h5", by_name=True)
+    assert list(report.loaded) == ["hidden/kernel", "hidden/bias"] and report.missing == ["other/kernel", "other/bias"]
+
+
+def test_what_cannot_be_read(tmp_path):
+    code = {
+        "name": "l",
+        "function": ["4wEAAAA=", None, None],
+        "function_type": "lambda",
+        "batch_input_shape": [None, 2],
+    }
+    config = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda", "config": code}]}}
+    write_model(tmp_path / "l.h5", config, None)
+    with pytest.raises(ValueError, match="bytecode, which lamina never runs"):
+        load_model(tmp_path / "l.h5")
+    write_model(tmp_path / "u.h5", {"class_name": "Unheard", "config": {}}, None)
+    with pytest.raises(ValueError, match="Unheard"):
+        load_model(tmp_path / "u.h5")
+    write_model(tmp_path / "j.h5", "no model", None)
+    with pytest.raises(ValueError, match="does not describe a model"):
+        load_model(tmp_path / "j.h5")
