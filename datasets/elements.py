@@ -333,18 +333,25 @@ class BatchBuilder:
 
     def _fill_pairs(self, results: Iterator[Any]) -> None:
         (x, y), (like, other), k = self._columns, self._like, self.count
-        shape, dtype, array, kind = like.shape, like.dtype, np.ndarray, type(other)
-        other_shape = other.shape if kind is array else None
+        shape, dtype, kind = like.shape, like.dtype, type(other)
+        if kind is np.ndarray:
+            other_shape, other_dtype = other.shape, other.dtype
+        else:
+            other_shape = other_dtype = None
         try:
             for result in results:
-                if type(result) is tuple and len(result) == 2:
-                    a, b = result
-                    if type(a) is array and a.dtype is dtype and a.shape == shape and type(b) is kind:
-                        if other_shape is None or (b.dtype is y.dtype and b.shape == other_shape):
-                            x[k] = a
-                            y[k] = b
-                            k += 1
-                            continue
+                if type(result) is tuple:
+                    try:
+                        a, b = result
+                        # whatever has this dtype of numpy's and this shape can be copied as it is
+                        if a.dtype is dtype and a.shape == shape and type(b) is kind:
+                            if other_shape is None or (b.dtype is other_dtype and b.shape == other_shape):
+                                x[k] = a
+                                y[k] = b
+                                k += 1
+                                continue
+                    except (AttributeError, ValueError):
+                        pass
                 self.count = k
                 self._put(result)
                 k += 1

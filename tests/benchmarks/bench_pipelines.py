@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_pipelines.py [--repeats 5] [--processes]
 
 Rows of a block run in turn, `repeats` times; the best of each is printed, since other work on the machine only slows
-down.
+down. A row for torch's DataLoader is added where torch is installed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import concurrent.futures
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,19 @@ def costly(x: np.ndarray, y: np.ndarray) -> Any:
         a = np.sort(np.tanh(a @ a.T), axis=1)
         a = np.fft.irfft2(np.fft.rfft2(a), s=a.shape).astype(np.float32)
     return a.reshape(784), y
+
+
+def torch_loader(x: np.ndarray, y: np.ndarray, fn: Callable) -> Iterator[Any]:
+    import torch
+
+    class Samples(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(x)
+
+        def __getitem__(self, i: int) -> Any:
+            return fn(x[i], y[i])
+
+    return iter(torch.utils.data.DataLoader(Samples(), BATCH, shuffle=True))
 
 
 def order(n: int) -> list[np.ndarray]:
@@ -143,7 +157,8 @@ def main() -> None:
             "shuffle(None).map.batch.prefetch": lambda: (
                 source.shuffle(None, seed=1).map(cheap).batch(BATCH).prefetch(2)
             ),
-        },
+        }
+        | ({"torch DataLoader, 0 workers": lambda: torch_loader(x, y, cheap)} if find_spec("torch") else {}),
         args.repeats,
     )
     block(
