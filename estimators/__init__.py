@@ -9,6 +9,46 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "TrainSpec": "train_and_evaluate",
+    "EvalSpec": "train_and_evaluate",
+    "train_and_evaluate": "train_and_evaluate",
+    "Exporter": "exporters",
+    "FinalExporter": "exporters",
+    "LatestExporter": "exporters",
+    "BestExporter": "exporters",
+    "Estimator": "estimator",
+    "RunConfig": "run_config",
+    "WarmStartSettings": "warm_start",
+    "VocabInfo": "warm_start",
+    "CheckpointSaverHook": "saving",
+    "CheckpointSaverListener": "saving",
+    "numpy_input_fn": "inputs",
+    "pandas_input_fn": "inputs",
+    "SessionRunHook": "hooks",
+    "SessionRunArgs": "hooks",
+    "SessionRunValues": "hooks",
+    "SessionRunContext": "hooks",
+    "SecondOrStepTimer": "hooks",
+    "StopAtStepHook": "hooks",
+    "LoggingTensorHook": "hooks",
+    "NanTensorHook": "hooks",
+    "NanLossDuringTrainingError": "hooks",
+    "StepCounterHook": "hooks",
+    "SummarySaverHook": "hooks",
+    "FinalOpsHook": "hooks",
+    "ProfilerHook": "hooks",
+    "LinearClassifier": "canned.linear",
+    "LinearRegressor": "canned.linear",
+    "LinearEstimator": "canned.linear",
+    "DNNClassifier": "canned.dnn",
+    "DNNRegressor": "canned.dnn",
+    "DNNEstimator": "canned.dnn",
+    "DNNLinearCombinedClassifier": "canned.combined",
+    "DNNLinearCombinedRegressor": "canned.combined",
+    "DNNLinearCombinedEstimator": "canned.combined",
+    "BaselineClassifier": "canned.baseline",
+    "BaselineRegressor": "canned.baseline",
+    "BaselineEstimator": "canned.baseline",
     "BinaryClassHead": "heads",
     "Head": "heads",
     "LogisticRegressionHead": "heads",
@@ -29,7 +69,7 @@ _NAMES = {
     "classifier_parse_example_spec": "feature_columns",
     "regressor_parse_example_spec": "feature_columns",
 }
-_MODULES = {"feature_column": "feature_columns", "optimizers": "optimizers"}
+_MODULES = {"feature_column": "feature_columns", "metrics": "metrics", "optimizers": "optimizers"}
 
 __all__ = [*_NAMES, *_MODULES]
 

@@ -14,6 +14,7 @@ from lamina.estimators.modes import EstimatorSpec, ModeKeys
 from lamina.estimators.train_ops import TrainOps
 from lamina.estimators.variables import GLOBAL_STEP, ModelFrame, VariableStore, seeded
 from lamina.executor.feed import Source
+from lamina.executor.lease import peek
 from lamina.metrics import Mean
 from lamina.metrics.metric import Metric
 from lamina.models import Model
@@ -260,7 +261,7 @@ class EstimatorModel(Model):
         leaves, tree = jax.tree.flatten((batch, None, None))
         run = self._predictor(layout, [np.asarray(a) for a in leaves], tree)
         weights = layout.fixed
-        return lambda features: run([v._cell for v in weights], jax.tree.leaves((features, None, None)))
+        return lambda features: run([peek(v) for v in weights], jax.tree.leaves((features, None, None)))
 
 
 def _as_metrics(spec: EstimatorSpec) -> dict[str, Metric]:

@@ -227,13 +227,17 @@ class TrainOps:
     def restore(self, reader: Any, step: int) -> list[str]:
         """Takes the state from a checkpoint; returns the names that it lacks."""
         missing = []
+        # Two optimizers of one kind may have been numbered the other way round; their slots tell them apart.
+        named = {n.split("/", 2)[2]: n for n in reader.get_variable_to_shape_map() if n.startswith("training/")}
         for op in self.ops:
             op.optimizer._iterations.assign(np.int32(step))
             for name, variable in op.saved().items():
-                if not reader.has_tensor(name):
+                found = name if reader.has_tensor(name) else named.get(name.split("/", 2)[2])
+                value = None if found is None else reader.get_tensor(found)
+                if value is None or tuple(np.shape(value)) != variable.shape:
                     missing.append(name)
-                    continue
-                variable.assign(reader.get_tensor(name))
+                else:
+                    variable.assign(value)
         return missing
 
 

@@ -38,8 +38,8 @@ def check_thresholds(owner: str, thresholds: Sequence[float] | None) -> tuple[fl
 
 
 def sigmoid_crossentropy(labels: Any, logits: Any) -> Any:
-    """`max(z, 0) - z y + log(1 + exp(-|z|))`, element by element."""
-    return jnp.maximum(logits, 0) - logits * labels + jnp.log1p(jnp.exp(-jnp.abs(logits)))
+    """`log(1 + exp(z)) - z y`, element by element."""
+    return jax.nn.softplus(logits) - logits * labels
 
 
 class BinaryClassHead(Head):
