@@ -61,6 +61,7 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: float | None = None,
     ):
         super().__init__(monitor, mode, baseline=initial_value_threshold)
+        self.best: float | None = initial_value_threshold
         owner = "ModelCheckpoint"
         self.filepath = os.fspath(check_type(owner, "filepath", filepath, (str, os.PathLike), "a path"))
         self.verbose = verbose
