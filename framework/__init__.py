@@ -18,6 +18,8 @@ _SUBMODULES = (
     "constraints",
     "datasets",
     "dtype_policies",
+    "export",
+    "graph",
     "initializers",
     "layers",
     "losses",
@@ -50,6 +52,7 @@ _NAMES = {
     "Regularizer": "regularizers",
     "Sequential": "models.sequential",
     "Variable": "state.variable",
+    "load_frozen": "export.load",
     "purify": "state.frame",
     "set_compile_cache": "executor.compile_cache",
 }

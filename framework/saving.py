@@ -21,6 +21,7 @@ from lamina.core import registry
 from lamina.core.checks import unknown_arguments
 from lamina.core.config import deserialize_value, serialize_value
 from lamina.core.registry import custom_object_scope, get_registered_object
+from lamina.export import load_frozen, load_saved_model
 from lamina.models.saving.loading import load_model
 from lamina.models.saving.writing import save_model
 from lamina.models.weights import load_weights, save_weights
@@ -119,6 +120,8 @@ __all__ = [
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "load_frozen",
+    "load_saved_model",
     "load_model",
     "load_weights",
     "register_keras_serializable",
