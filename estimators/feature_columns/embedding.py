@@ -179,7 +179,7 @@ class EmbeddingColumn(DenseColumn):
     max_norm: float | None
 
     @property
-    def maker(self) -> str:  # type: ignore[override]
+    def maker(self) -> str:
         """How users made it."""
         return "embedding_column" if self.table.name is None else "shared_embeddings"
 

@@ -51,7 +51,7 @@ class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
     categorical_column: CategoricalColumn
 
     @property
-    def maker(self) -> str:  # type: ignore[override]
+    def maker(self) -> str:
         """How users made it."""
         return f"sequence_{self.categorical_column.maker}"
 
@@ -79,7 +79,7 @@ class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
         ids, present = features.ids(self)
         shape = features.read(self, self.categorical_column.key).values.shape  # type: ignore[attr-defined]
         shape = (*shape[:2], math.prod(shape[2:]))
-        lengths = sequence_lengths(present.reshape(shape).any(-1))
+        lengths = sequence_lengths(np.any(present.reshape(shape), axis=-1))
         ids = np.where(present, ids, -1).astype(np.int32)
         return {self.input_name: ids.reshape(shape), f"{self.input_name}/lengths": lengths}
 
@@ -143,7 +143,7 @@ class SequenceNumericColumn(SequenceColumn):
             there = np.asarray(self.normalizer_fn(there))
         out[present] = there
         shape = (len(values), values.shape[1] // self.width, self.width)
-        lengths = sequence_lengths(present.reshape(shape).any(-1))
+        lengths = sequence_lengths(np.any(present.reshape(shape), axis=-1))
         return {self.input_name: out.reshape(shape), f"{self.input_name}/lengths": lengths}
 
     def dense_steps(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:

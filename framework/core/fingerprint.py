@@ -278,9 +278,9 @@ def siphash(strings: Any, key: Sequence[int]) -> np.ndarray:
     order = np.argsort(-words, kind="stable")
     n, at, words = packed.lengths[order], packed.offsets[order], words[order]
     k0, k1 = (np.uint64(int(k) & 0xFFFFFFFFFFFFFFFF) for k in key)
-    start = (k0 ^ np.uint64(0x736F6D6570736575), k1 ^ np.uint64(0x646F72616E646F6D))
-    start += (k0 ^ np.uint64(0x6C7967656E657261), k1 ^ np.uint64(0x7465646279746573))
-    state = np.repeat(np.array(start, np.uint64)[:, None], n.size, 1)
+    keys = np.array([k0, k1, k0, k1], np.uint64)
+    start = [0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573]
+    state = np.repeat((keys ^ np.array(start, np.uint64))[:, None], n.size, 1)
 
     def rounds(v: np.ndarray, count: int) -> None:
         for _ in range(count):

@@ -337,16 +337,16 @@ class IndexLookup(HostLayer):
         """The indices, or tokens, within a compiled step, where integers are looked up in a sorted table."""
         self._require_vocabulary()
         if self.invert:
-            tokens = jnp.asarray([*self.get_vocabulary(), self.oov_token], "int32")
-            inside = (values >= 0) & (values < len(tokens) - 1)
-            return tokens[jnp.where(inside, values, len(tokens) - 1)]
+            names = jnp.asarray([*self.get_vocabulary(), self.oov_token], "int32")
+            inside = (values >= 0) & (values < len(names) - 1)
+            return names[jnp.where(inside, values, len(names) - 1)]
         tokens = np.asarray(self._tokens, np.int64)
         order = np.argsort(tokens, kind="stable")
         order = order[np.abs(tokens[order]) < 2**31]  # what int32 cannot hold does not come
         table = jnp.asarray(tokens[order], "int32")
         at = jnp.minimum(jnp.searchsorted(table, values.astype("int32")), len(order) - 1)
         unknown = jnp.mod(values, self.num_oov_indices) + self._oov_start
-        ids = jnp.where(table[at] == values, jnp.asarray(order + self._token_start, "int32")[at], unknown)
+        ids: Any = jnp.where(table[at] == values, jnp.asarray(order + self._token_start, "int32")[at], unknown)
         if self.mask_token is not None:
             ids = jnp.where(values == self.mask_token, 0 if self.output_mode == "int" else -1, ids)
         if self.output_mode == "int":
