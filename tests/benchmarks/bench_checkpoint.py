@@ -16,11 +16,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lamina.checkpoint import load_checkpoint, write_checkpoint
+from lamina.checkpoint import CheckpointManager, load_checkpoint, write_checkpoint
+from lamina.executor.memory import kept_memory
 
 
 def model(megabytes: int) -> dict[str, np.ndarray]:
@@ -51,7 +55,42 @@ def read_checkpoint(prefix: Path) -> None:
         reader.get_tensor(name)
 
 
-def timed(function: Callable[[], None]) -> float:
+def blocked(folder: Path, tensors: dict[str, np.ndarray], repeats: int) -> None:
+    """How long a training loop waits for an asynchronous save: for the call, and for the step after it."""
+
+    def step(state: list) -> list:
+        return [w * 0.999 if w.ndim == 1 else w - 1e-9 * (x.T @ (x @ w)) for w in state]
+
+    x = jnp.ones((16, 1000))
+    run = jax.jit(step, donate_argnums=0)
+    manager = CheckpointManager(folder, max_to_keep=1)
+    rows = []
+    with kept_memory():  # as within fit
+        state = run([jnp.asarray(w[: w.size // 1000 * 1000].reshape(1000, -1)) for w in tensors.values()])
+        for number in range(repeats + 1):
+            steps = []
+            for _ in range(5):
+                steps.append(timed(lambda: jax.block_until_ready(run_on(run, state))))
+            named = {f"w{i}": w for i, w in enumerate(state)}
+            call = timed(partial(manager.save, number, named))
+            del named
+            after = timed(lambda: jax.block_until_ready(run_on(run, state)))
+            manager.wait()
+            if number:  # the first save compiles, and takes memory that the others find
+                rows.append((call, max(0.0, after - statistics.median(steps)), manager.seconds))
+    call, delay, write = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(
+        f"\nAn asynchronous save: the call takes {call * 1e3:.0f} ms, the step after it {delay * 1e3:.0f} ms longer "
+        f"than others, the write {write * 1e3:.0f} ms: training waits for {(call + delay) / write:.0%} of it."
+    )
+
+
+def run_on(run: Callable[[list], list], state: list) -> list:
+    state[:] = run(state)
+    return state
+
+
+def timed(function: Callable[[], object]) -> float:
     started = time.perf_counter()
     function()
     return time.perf_counter() - started
@@ -94,7 +133,12 @@ def main() -> None:
                     times.setdefault((phase, name), []).append(timed(function))
     finally:
         shutil.rmtree(folder)
-    print(f"{size / 1e6:.0f} MB in {len(tensors)} tensors\n")
+    folder = Path(tempfile.mkdtemp(prefix="bench_checkpoint", dir=options.folder))
+    try:
+        blocked(folder, tensors, options.repeats)
+    finally:
+        shutil.rmtree(folder)
+    print(f"\n{size / 1e6:.0f} MB in {len(tensors)} tensors\n")
     print("| what | how | GB/s | disk's time / its time |")
     print("|---|---|---|---|")
     for phase, functions in runs.items():

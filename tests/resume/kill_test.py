@@ -10,6 +10,7 @@ or after a call of the writer that changes the disk (fsync, rename, unlink).
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import os
 import random
@@ -22,6 +23,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# One compile cache for all runs, read when jax is imported.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="kill_test_cache")
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import training_script  # noqa: E402
 
