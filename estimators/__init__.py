@@ -9,9 +9,17 @@ import importlib
 from typing import Any
 
 _NAMES = {
-    "TrainSpec": "train_and_evaluate",
-    "EvalSpec": "train_and_evaluate",
-    "train_and_evaluate": "train_and_evaluate",
+    "KMeans": "experimental",
+    "InMemoryEvaluatorHook": "early_stopping",
+    "make_early_stopping_hook": "early_stopping",
+    "stop_if_higher_hook": "early_stopping",
+    "stop_if_lower_hook": "early_stopping",
+    "stop_if_no_decrease_hook": "early_stopping",
+    "stop_if_no_increase_hook": "early_stopping",
+    "read_eval_metrics": "early_stopping",
+    "TrainSpec": "training",
+    "EvalSpec": "training",
+    "train_and_evaluate": "training",
     "Exporter": "exporters",
     "FinalExporter": "exporters",
     "LatestExporter": "exporters",
@@ -69,7 +77,12 @@ _NAMES = {
     "classifier_parse_example_spec": "feature_columns",
     "regressor_parse_example_spec": "feature_columns",
 }
-_MODULES = {"feature_column": "feature_columns", "metrics": "metrics", "optimizers": "optimizers"}
+_MODULES = {
+    "experimental": "experimental",
+    "feature_column": "feature_columns",
+    "metrics": "metrics",
+    "optimizers": "optimizers",
+}
 
 __all__ = [*_NAMES, *_MODULES]
 

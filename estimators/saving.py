@@ -16,6 +16,9 @@ from lamina.estimators.model import EstimatorModel
 from lamina.estimators.variables import GLOBAL_STEP
 from lamina.executor.lease import peek
 
+# keep_checkpoint_every_n_hours of this and more keeps none for good; it is the default.
+NEVER_HOURS = 10000
+
 
 def tensors_of(model: EstimatorModel) -> dict[str, Any]:
     """What a checkpoint of a model holds, by name: variables, the number of steps, the state of optimizers."""
@@ -124,7 +127,10 @@ class CheckpointSaverHook(SessionRunHook):
         self.folder = os.fspath(checkpoint_dir)
         self.listeners = list(listeners or ())
         self.manager = saver or CheckpointManager(
-            self.folder, max_to_keep=keep or None, keep_checkpoint_every_n_hours=keep_hours, prefix=checkpoint_basename
+            self.folder,
+            max_to_keep=keep or None,
+            keep_checkpoint_every_n_hours=None if keep_hours is None or keep_hours >= NEVER_HOURS else keep_hours,
+            prefix=checkpoint_basename,
         )
         self._last: int | None = None
 

@@ -223,6 +223,21 @@ class Tabular:
         source = ArraySource((inputs, labels, None), min(size, table.rows), True, seed)
         return source, source.batches
 
+    def _unlabelled_source(self, X: Any, first: bool) -> tuple[Source, int | None]:
+        """Data without labels as a source, in one order."""
+        estimator: Any = self
+        if isinstance(X, Dataset):
+            return Batches("fit", X, lambda x, y: estimator._host("fit", x, None)).source(), None
+        table = Table(self, X)
+        if not first:
+            table.check(self)
+        elif table.width is not None:
+            self.n_features_in_ = table.width
+        inputs, _ = estimator._host("fit", table.features, None)
+        size = self._given.get("batch_size") or table.rows
+        source = ArraySource((inputs, None, None), min(size, table.rows), False, 0)
+        return source, source.batches
+
     def _dataset_source(self, data: Any, first: bool) -> Source:
         """A Dataset as a source; without feature columns, a pass over it finds them."""
         estimator: Any = self

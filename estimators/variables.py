@@ -123,7 +123,7 @@ class ModelFrame(Frame):
             return variable
         if id(variable) in self._outer:
             return self._outer[id(variable)][1]
-        name = self._free(_scope.get() + variable.path)
+        name = self._free(_scope.get(), variable.path)
         found = self.store.weights.get(name)
         if found is None and self.local is not None:
             found = self.local.get(name)
@@ -145,15 +145,16 @@ class ModelFrame(Frame):
         self._outer[id(variable)] = (variable, found)
         return found
 
-    def _free(self, name: str) -> str:
-        head, slash, rest = name.partition("/")
-        number = self._numbers.get(head, 0)
+    def _free(self, scope: str, path: str) -> str:
+        """A name that is not taken: the layer's name in `path` gets a number if need be."""
+        head, slash, rest = path.partition("/")
+        number = self._numbers.get(scope + head, 0)
         while True:
-            candidate = f"{head}_{number}{slash}{rest}" if number else name
+            candidate = f"{scope}{head}_{number}{slash}{rest}" if number else scope + path
             if candidate not in self._taken:
                 break
             number += 1
-        self._numbers[head] = number
+        self._numbers[scope + head] = number
         self._taken.add(candidate)
         return candidate
 
