@@ -10,9 +10,9 @@ import jax
 
 from lamina.core.checks import check_choice, check_type
 from lamina.core.errors import owner_label
+from lamina.graph.diagram import DIRECTIONS, Box, Diagram
 from lamina.layers import tracking
 from lamina.layers.layer import Layer
-from lamina.models.diagram import DIRECTIONS, Box, Diagram
 from lamina.models.model import Model, symbols_of_shape
 from lamina.models.network import Network
 from lamina.models.op_config import class_name

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lamina import Input, Model, Sequential, layers, ops
-from lamina.models.diagram import Box, Diagram
-from lamina.models.layout import Layout
+from lamina.graph.diagram import Box, Diagram
+from lamina.graph.layout import Layout
 from lamina.utils import model_to_dot, plot_model
 
 SVG = "{http://www.w3.org/2000/svg}"

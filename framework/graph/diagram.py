@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core.checks import check_choice
-from lamina.models.layout import Layout, Point
+from lamina.graph.layout import Layout, Point
 
 FONT_SIZE = 12.0
 CHARACTER, LINE = 0.6 * FONT_SIZE, 1.5 * FONT_SIZE  # of a monospaced font
