@@ -12,13 +12,15 @@ import jax
 from lamina.checkpoint.matching import LoadReport
 from lamina.core.config import deserialize_value, serialize_object
 from lamina.core.errors import did_you_mean, listing, owner_label
+from lamina.export.report import ExportReport
+from lamina.export.save import save as save_export
 from lamina.layers import tracking
 from lamina.layers.layer import Layer, as_shape
 from lamina.models.functional import functional_from_config, network_config
 from lamina.models.network import Network
 from lamina.models.saving.compile_config import compile_arguments, compile_config
 from lamina.models.saving.writing import save_model
-from lamina.models.summary import summary_html, summary_text
+from lamina.models.summary import any_batch, summary_html, summary_text
 from lamina.models.weights import load_weights, save_weights
 from lamina.ops.symbol import Symbol
 from lamina.state.frame import Frame
@@ -348,6 +350,47 @@ class Model(Trainer, Layer):
     def load_weights(self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any) -> LoadReport:
         """Sets the weights from a file; see `lamina.models.weights`, also for the further arguments."""
         return load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **options: Any,
+    ) -> ExportReport:
+        """Writes the model, as it predicts, in the format of another runtime; see `lamina.export.save`.
+
+        Args:
+            filepath: the file, or the folder of a SavedModel.
+            format: `"tf_saved_model"`, `"frozen"`, or another that `lamina.export.save` knows.
+            verbose: whether to print the report.
+            input_signature: a list of the inputs' specs; by default those that the model was built with.
+            **options: of the format.
+
+        Raises:
+            ExportError: ops cannot be written; the message lists them by layer.
+            ValueError: the model has not been built.
+
+        Example:
+            >>> import os, tempfile
+            >>> from lamina.layers import Dense, Input
+            >>> x = Input((4,))
+            >>> path = os.path.join(tempfile.mkdtemp(), "model")
+            >>> report = Model(x, Dense(1)(x)).export(path)
+            >>> report.parameters, sorted(os.listdir(path))
+            (5, ['saved_model.pb', 'variables'])
+        """
+        if input_signature is None and self.network is None:
+            if not self.built or not self._build_shapes:
+                raise ValueError(
+                    f"{owner_label(self)}: export needs a built model. Call it on data first, or pass input_signature."
+                )
+            input_signature = [symbols_of_shape(any_batch(s)) for s in self._build_shapes.values()]
+        report = save_export(self, input_signature, filepath, format, **options)
+        if verbose:
+            print(report)
+        return report
 
     @property
     def saves_layers_first(self) -> bool:

@@ -117,6 +117,14 @@ def test_configurations_of_other_things(entries, tmp_path):
         refused(pack(tmp_path / "m.keras", {**entries, "config.json": text}), None, ValueError)
 
 
+def test_a_vocabulary_in_another_file_is_not_read(entries, tmp_path):
+    (tmp_path / "secret.txt").write_text("a\nb")
+    config = {"vocabulary": str(tmp_path / "secret.txt"), "name": "words"}
+    inner = {"module": "keras.layers", "class_name": "StringLookup", "config": config, "registered_name": None}
+    outer = {"module": "keras", "class_name": "Sequential", "config": {"layers": [inner]}, "registered_name": None}
+    refused(pack(tmp_path / "m.keras", {**entries, "config.json": json.dumps(outer)}), "secret.txt.*not read")
+
+
 def test_a_small_file_cannot_ask_for_a_huge_model(entries, tmp_path):
     config = json.loads(entries["config.json"])
     config["config"]["layers"][1]["config"]["units"] = 10**10

@@ -1,6 +1,8 @@
 """Files as Keras 2 wrote them, made here by hand after the format."""
 
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -216,6 +218,89 @@ def test_weights_alone(tmp_path):
     model = body(name="other")
     report = model.load_weights(tmp_path / "w.h5", by_name=True)
     assert list(report.loaded) == ["hidden/kernel", "hidden/bias"] and report.missing == ["other/kernel", "other/bias"]
+
+
+def test_an_archive_of_keras_2(tmp_path):
+    """Lists of calls, arguments and groups as Keras 2.15 had them in its .keras files."""
+    dense = {
+        "module": "keras.layers",
+        "registered_name": None,
+        "class_name": "Dense",
+        "config": {"name": "d", "units": 2},
+    }
+    inner = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "inner",
+            "layers": [
+                entry("InputLayer", "i", [], batch_input_shape=[None, 4], dtype="float32"),
+                dense,
+            ],
+        },
+    }
+    config = {
+        "module": "keras.src.engine.functional",
+        "class_name": "Functional",
+        "registered_name": "Functional",
+        "config": {
+            "name": "old",
+            "layers": [
+                entry("InputLayer", "x", [], batch_input_shape=[None, 3, 4], dtype="float32"),
+                entry(
+                    "MultiHeadAttention",
+                    "att",
+                    [[["x", 0, 0, {"value": ["x", 0, 0]}]]],
+                    num_heads=1,
+                    key_dim=2,
+                    query_shape=[None, 3, 4],
+                ),
+                entry("LSTM", "lstm", [[["att", 0, 0, {}]]], units=4, implementation=2, time_major=False),
+                {**inner, "name": "inner", "inbound_nodes": [[["lstm", 0, 0, {}]]]},
+                entry("Dense", "out", [[["inner", 1, 0, {}]]], units=1),
+            ],
+            "input_layers": [["x", 0, 0]],
+            "output_layers": [["out", 0, 0], ["inner", 1, 0]],
+        },
+        "compile_config": {
+            "optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.5, "momentum": 0.9, "jit_compile": True}},
+            "loss": "mse",
+            "metrics": None,
+        },
+    }
+    arrays = {}
+    for part, shapes in {
+        "att/_query_dense": [(4, 1, 2), (1, 2)],
+        "att/_key_dense": [(4, 1, 2), (1, 2)],
+        "att/_value_dense": [(4, 1, 2), (1, 2)],
+        "att/_output_dense": [(1, 2, 4), (4,)],
+        "lstm/cell": [(4, 16), (4, 16), (16,)],
+        "sequential/layers/dense": [(4, 2), (2,)],
+        "dense": [(2, 1), (1,)],
+    }.items():
+        part = part.replace("att", "multi_head_attention")
+        arrays |= {f"_layer_checkpoint_dependencies/{part}/vars/{i}": floats(*s) for i, s in enumerate(shapes)}
+    with zipfile.ZipFile(tmp_path / "old.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.13.1"}))
+        with archive.open("model.weights.h5", "w") as file:
+            data = io.BytesIO()
+            with h5py.File(data, "w") as root:
+                for name, array in arrays.items():
+                    root[name.replace("sequential/layers", "sequential/_layer_checkpoint_dependencies")] = array
+                # the number of steps, then the slots, without the learning rate
+                root["optimizer/vars/0"] = np.array(5)
+                for i, array in enumerate(arrays.values(), 1):
+                    root[f"optimizer/vars/{i}"] = np.zeros(array.shape, "float32")
+                root["metrics/mean/vars/0"] = np.float32(1)
+            file.write(data.getvalue())
+    model = load_model(tmp_path / "old.keras")
+    assert model.output_names == ["out", "inner"] and float(model.optimizer.learning_rate) == 0.5
+    assert int(model.optimizer.iterations) == 5
+    key = next(v for v in model.weights if v.path.endswith("att/key/kernel"))
+    np.testing.assert_array_equal(key, arrays["_layer_checkpoint_dependencies/multi_head_attention/_key_dense/vars/0"])
+    first, second = model.predict(floats(2, 3, 4), verbose=0)
+    want = second @ arrays["_layer_checkpoint_dependencies/dense/vars/0"]
+    np.testing.assert_allclose(first, want + arrays["_layer_checkpoint_dependencies/dense/vars/1"], rtol=1e-5)
 
 
 def test_what_cannot_be_read(tmp_path):

@@ -7,7 +7,6 @@ from typing import Any
 from lamina.core.config import deserialize_object, object_sharing
 from lamina.core.errors import describe, owner_label
 from lamina.models.model import Model
-from lamina.models.saving.legacy_config import modern_config
 from lamina.state.variable import variable_budget
 from lamina.wire.errors import FileFormatError
 
@@ -27,9 +26,10 @@ def model_from(config: dict[str, Any], custom_objects: dict[str, Any] | None, pa
         FileFormatError: it does not describe a model.
         ValueError: a class or function is unknown, or the model is much larger than the arrays.
     """
+    _refuse_paths(config, path)
     try:
         with object_sharing(), variable_budget(2 * nbytes + _SMALL_MODEL_BYTES):
-            model = deserialize_object(modern_config(config), custom_objects, "models")
+            model = deserialize_object(config, custom_objects, "models")
     except (KeyError, AttributeError, IndexError, RecursionError) as error:
         raise FileFormatError(
             f"'{path}': the configuration is damaged ({type(error).__name__}: {str(error)[:200]})."
@@ -37,6 +37,22 @@ def model_from(config: dict[str, Any], custom_objects: dict[str, Any] | None, pa
     if not isinstance(model, Model):
         raise FileFormatError(f"'{path}' describes {describe(model)}, which is not a model.")
     return model
+
+
+def _refuse_paths(config: Any, path: str) -> None:
+    """A configuration must not make a layer read files: tokens come with the model, in its config or its assets."""
+    todo = [config]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            if isinstance(one.get("vocabulary"), str):
+                raise FileFormatError(
+                    f"'{path}': the vocabulary of '{one.get('name')}' is the path {one['vocabulary'][:80]!r}, which is "
+                    "not read. Save the model with the tokens themselves."
+                )
+            todo += one.values()
+        elif isinstance(one, list):
+            todo += one
 
 
 def compile_from(model: Model, config: Any, custom_objects: dict[str, Any] | None, path: str) -> None:

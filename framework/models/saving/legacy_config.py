@@ -9,8 +9,10 @@ from typing import Any
 from lamina.core import registry
 from lamina.core.config import _parameters
 from lamina.models.op_config import class_name
+from lamina.wire.errors import FileFormatError
 
 _HINTS = frozenset({"batch_input_shape", "batch_shape", "input_shape", "input_dim"})
+_VALUES = frozenset({"__keras_tensor__", "__numpy__", "__tensor__", "__bytes__", "__lambda__", "DTypePolicy"})
 _GRAPHS = frozenset({"Functional", "Model", "Sequential"})
 # Arguments that say how Keras 2 ran a layer, or what it had been built on: they are passed over.
 _GONE = frozenset(
@@ -28,12 +30,22 @@ _UNUSED = frozenset("bias_initializer filters groups kernel_constraint kernel_in
 _CELLS = frozenset({"RNN", "SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"})
 
 
-def modern_config(config: Any) -> Any:
-    """A configuration in Keras 3's form; what is in it already stays as it is.
+def modern(convert: Callable[[Any], Any], config: Any, path: str) -> Any:
+    """A configuration in a file, converted.
 
     Raises:
-        ValueError: a layer has arguments that are unknown and matter.
+        FileFormatError: it is damaged.
     """
+    try:
+        return convert(config)
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise FileFormatError(
+            f"'{path}': the configuration is damaged ({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+
+
+def modern_config(config: Any) -> Any:
+    """A configuration of Keras 2 in Keras 3's form; what is in it already stays as it is."""
     if isinstance(config, list):
         return [modern_config(c) for c in config]
     if not isinstance(config, dict):
@@ -45,18 +57,13 @@ def modern_config(config: Any) -> Any:
         inner = {"name": "sequential", "layers": inner}
     if name in ("Policy", "PolicyV1"):
         return inner["name"]
-    if name in ("__keras_tensor__", "__numpy__", "__tensor__", "__bytes__", "__lambda__") or not isinstance(
-        inner, dict
-    ):
+    if name in _VALUES or not isinstance(inner, dict):
         return {**config, "config": inner}
     made = {**config, "config": {k: modern_config(v) for k, v in inner.items()}}
-    if name in _GRAPHS or "input_layers" in inner:
-        return _graph(made)
-    calls = config.get("inbound_nodes") or []
-    if "module" not in config or "batch_input_shape" in inner or any(isinstance(call, list) for call in calls):
-        made = _layer(made)
+    made = _graph(made) if name in _GRAPHS or "input_layers" in inner else _layer(made)
     if "inbound_nodes" in made:
         made["inbound_nodes"] = [_call(node, name) for node in made["inbound_nodes"]]
+        made.pop("build_config", None)  # the calls build it
     return made
 
 
@@ -65,14 +72,37 @@ def _graph(config: dict[str, Any]) -> dict[str, Any]:
     if config["class_name"] == "Model" and "input_layers" in inner:
         config = {**config, "class_name": "Functional"}
     inner.pop("batch_input_shape", None)
-    for key in ("input_layers", "output_layers"):
-        places = inner.get(key)
-        if isinstance(places, list) and len(places) == 1 and isinstance(places[0], list) and "module" not in config:
-            inner[key] = places[0]  # a list of one was how Keras 2 said a single one
-    config["config"] = inner
-    if "inbound_nodes" in config:
-        config["inbound_nodes"] = [_call(node, "Model") for node in config["inbound_nodes"]]
-    return config
+    if "input_layers" in inner:
+        _count_calls_from_zero(inner)
+        for key in ("input_layers", "output_layers"):
+            places = inner.get(key)
+            if isinstance(places, list) and len(places) == 1 and isinstance(places[0], list):
+                inner[key] = places[0]  # a list of one was how Keras 2 said a single one
+    return {**config, "config": inner}
+
+
+def _count_calls_from_zero(graph: dict[str, Any]) -> None:
+    """Keras 2 counts the graph of a model inside a graph as the model's call number 0."""
+    models = {c["name"]: c["class_name"] for c in graph["layers"] if c.get("class_name") in _GRAPHS}
+    tensors = [x["config"]["keras_history"] for x in _find_tensors(graph["layers"])]
+    ends = graph["output_layers"]
+    places = [ends] if ends and isinstance(ends[0], str) else list(ends.values() if isinstance(ends, dict) else ends)
+    for name, kind in models.items():
+        used = [h for h in tensors if h[0] == name]
+        out = [p for p in places if isinstance(p, list) and p[:1] == [name]]
+        if any(h[1] == 0 for h in [*used, *([] if kind != "Sequential" else out)]):
+            continue
+        # In `output_layers` Keras 3 still counts so, for functional models.
+        for history in [*used, *(out if kind == "Sequential" else [])]:
+            history[1] -= 1
+
+
+def _find_tensors(x: Any) -> list[dict[str, Any]]:
+    if isinstance(x, dict):
+        if x.get("class_name") == "__keras_tensor__":
+            return [x]
+        return [t for k, v in x.items() if k != "config" or "class_name" not in x for t in _find_tensors(v)]
+    return [t for v in x for t in _find_tensors(v)] if isinstance(x, list) else []
 
 
 def _layer(config: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +112,9 @@ def _layer(config: dict[str, Any]) -> dict[str, Any]:
             inner["batch_shape"] = inner.pop("batch_input_shape")
         keep = ("batch_shape", "dtype", "name", "sparse", "optional")
         return {**config, "config": {k: v for k, v in inner.items() if k in keep and v is not None and v is not False}}
+    if name == "Normalization" and inner.get("mean") is None:
+        inner.pop("mean", None)
+        inner.pop("variance", None)
     if name == "GroupedQueryAttention":  # as Keras 3 calls the class where it names no module
         config = {**config, "class_name": "GroupQueryAttention"}
     if name == "ThresholdedReLU":
@@ -175,8 +208,8 @@ def modern_compile_config(config: dict[str, Any]) -> dict[str, Any]:
     Args:
         config: what the attribute holds.
     """
-    optimizer = config.get("optimizer_config")
-    made: dict[str, Any] = {"optimizer": None if optimizer is None else _optimizer(optimizer)}
+    optimizer = config.get("optimizer_config") or config.get("optimizer")
+    made: dict[str, Any] = {"optimizer": _optimizer(optimizer) if isinstance(optimizer, dict) else optimizer}
     made["loss"] = _each(config.get("loss"), _loss)
     metrics, weighted = config.get("metrics"), config.get("weighted_metrics") or config.get("sample_weight_mode")
     made["metrics"] = _each(metrics or None, _metric)
@@ -190,7 +223,8 @@ def _optimizer(config: dict[str, Any]) -> dict[str, Any]:
     if "lr" in inner:
         inner["learning_rate"] = inner.pop("lr")
     lowered = {k.lower(): k for k in registry.BUILTIN["optimizers"]}
-    name = lowered.get(str(config["class_name"]).lower(), config["class_name"])
+    plain = str(config["class_name"]).rpartition(">")[2].lower()  # Keras 2.15 wrote Custom>Adam
+    name = lowered.get(plain, config["class_name"])
     found = _builtin(name)
     if found is not None:
         inner = _known_arguments(found, name, inner)

@@ -11,7 +11,7 @@ from lamina.models.model import Model
 from lamina.models.saving.archive import parse_json
 from lamina.models.saving.building import compile_from, model_from
 from lamina.models.saving.hdf5 import Datasets, attribute, open_hdf5
-from lamina.models.saving.legacy_config import modern_compile_config
+from lamina.models.saving.legacy_config import modern, modern_compile_config, modern_config
 from lamina.models.saving.legacy_weights import load_legacy_optimizer, load_legacy_weights
 from lamina.wire.errors import FileFormatError
 
@@ -37,6 +37,7 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
         config = parse_json(text, f"the model_config of '{path}'")
         if not isinstance(config, dict) or "class_name" not in config:
             raise FileFormatError(f"'{path}': its model_config does not describe a model.")
+        config = modern(modern_config, config, path)
         model = model_from(config, custom_objects, path, Datasets(root, path, os.path.getsize(path)).nbytes)
         if not model.built:
             raise ValueError(f"{owner_label(model)}: '{path}' does not tell the shape of its input. Save it built.")
@@ -45,10 +46,7 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
         text = attribute(root, "training_config", path) if compile else None
         if text is not None:
             training = parse_json(text, f"the training_config of '{path}'")
-            try:
-                training = modern_compile_config(training)
-            except (KeyError, TypeError, AttributeError) as error:
-                raise FileFormatError(f"'{path}': its training_config is damaged ({error!r}).") from error
+            training = modern(modern_compile_config, training, path)
             compile_from(model, training, custom_objects, path)
             if model.optimizer is not None and not load_legacy_optimizer(model.optimizer, root, path):
                 warnings.warn(

@@ -8,8 +8,11 @@ from typing import Any
 from lamina.checkpoint.matching import LoadReport, match_tensors
 from lamina.core.errors import owner_label
 from lamina.models.saving.hdf5 import Datasets, attribute
+from lamina.models.saving.parts import load_optimizer
 from lamina.wire.errors import FileFormatError
 
+# Names of slots that stand before the variable's in the optimizers since Keras 2.11.
+_SLOTS = frozenset("accumulated_delta_var accumulated_grad accumulator linear m momentum rms u v velocity vhat".split())
 WEIGHTS, OPTIMIZER, TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
 
 
@@ -97,21 +100,11 @@ def load_legacy_optimizer(optimizer: Any, root: Any, path: str) -> bool:
     arrays = Datasets(root[OPTIMIZER], path, root.id.get_filesize())
     names = [n for n in _names(root[OPTIMIZER], "weight_names", path) if n in arrays]
     stored: Mapping[str, Any] = {str(i): arrays[name] for i, name in enumerate(names)}
-    own = optimizer._saved_variables()
-    shapes = [tuple(v.shape) for v in own]
-    if [v.shape for v in stored.values()] == shapes:
-        optimizer.load_own_variables(stored)
-        return True
-    # Optimizers up to Keras 2.10: the number of steps, then each kind of slot for all variables.
     slots = optimizer._slots
     count = len(optimizer._parameters)
-    if not count or len(stored) != 1 + len(slots) or len(slots) % count or stored["0"].shape != ():
-        return False
-    kinds = len(slots) // count
-    values = [stored[str(1 + kind * count + i)] for i in range(count) for kind in range(kinds)]
-    if [v.shape for v in values] != [v.shape for v in slots]:
-        return False
-    optimizer._iterations.assign(stored["0"])
-    for variable, value in zip(slots, values, strict=True):
-        variable.assign(value)
-    return True
+    kinds = len(slots) // count if count else 0
+    # Optimizers up to Keras 2.10 had each kind of slot for all variables, named after the variable first.
+    if len(names) == 1 + len(slots) == 1 + kinds * count and kinds and names[1].split("/")[1] not in _SLOTS:
+        order = [0, *(1 + kind * count + i for i in range(count) for kind in range(kinds))]
+        stored = {str(place): stored[str(i)] for place, i in enumerate(order)}
+    return load_optimizer(optimizer, stored)

@@ -12,6 +12,7 @@ from lamina.models.model import Model
 from lamina.models.saving import archive
 from lamina.models.saving.building import compile_from, model_from
 from lamina.models.saving.hdf5 import Datasets, open_hdf5
+from lamina.models.saving.legacy_config import modern, modern_compile_config, modern_config
 from lamina.models.saving.legacy_model import load_legacy_model
 from lamina.models.saving.parts import load_assets, load_groups
 from lamina.wire.errors import FileFormatError
@@ -74,6 +75,9 @@ def _load_archive(path: str, custom_objects: dict[str, Any] | None, compile: boo
         if not isinstance(config, dict) or not isinstance(config.get("config"), dict):
             raise FileFormatError(f"'{path}': {archive.CONFIG} does not describe a model.")
         compiled = config.pop("compile_config", None)
+        if _is_of_keras_2(file):
+            config = modern(modern_config, config, path)
+            compiled = modern(modern_compile_config, compiled, path) if compiled else None
         with file.open(archive.WEIGHTS) as weights:
             label = f"{archive.WEIGHTS} of '{path}'"
             size = weights.seek(0, os.SEEK_END)
@@ -91,3 +95,10 @@ def _load_archive(path: str, custom_objects: dict[str, Any] | None, compile: boo
                 file.extract(archive.ASSETS, Path(folder))
                 load_assets(model, Path(folder))
     return model
+
+
+def _is_of_keras_2(file: archive.Archive) -> bool:
+    if archive.METADATA not in file.names:
+        return False
+    metadata = file.read_json(archive.METADATA)
+    return isinstance(metadata, dict) and str(metadata.get("keras_version")).startswith("2.")

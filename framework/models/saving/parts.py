@@ -80,6 +80,12 @@ def load_groups(model: Any, arrays: Datasets, source: str, skip_mismatch: bool =
                     continue
                 variables[variable.path] = variable
                 paths[f"{prefix}{i}"] = variable.path
+    for name in [n for n in names if n not in paths and "/_" in n]:
+        public = name.replace(
+            "/_", "/"
+        )  # a place that Keras 2 knew by a private attribute, and Keras 3 by its property
+        if public in paths and public not in names:
+            names[public] = names.pop(name)
     special = tuple(prefix for _, prefix in [*own_way, *optimizers])
     weights = {
         name: arrays.shape(stored)
@@ -101,10 +107,24 @@ def load_groups(model: Any, arrays: Datasets, source: str, skip_mismatch: bool =
     for part, prefix in own_way if whole else []:
         part.load_own_variables(_store(arrays, names, prefix))
     for optimizer, prefix in optimizers if whole else []:
-        store = _store(arrays, names, prefix)
-        if optimizer.built and len(store) == len(optimizer._saved_variables()):
-            optimizer.load_own_variables(store)
+        if optimizer.built:
+            load_optimizer(optimizer, _store(arrays, names, prefix))
     return report
+
+
+def load_optimizer(optimizer: Optimizer, store: Mapping[str, Any]) -> bool:
+    """Sets the state of a built optimizer, if that is what the file holds; whether it was.
+
+    Keras 2 left out the learning rate, the second variable.
+    """
+    own = optimizer._saved_variables()
+    if len(store) == len(own) - 1 and optimizer._rates():
+        places = [0, *range(2, len(own))]
+        store = {"1": np.asarray(own[1].stored), **{str(p): store[str(i)] for i, p in enumerate(places)}}
+    if len(store) != len(own) or any(np.shape(store[str(i)]) != tuple(v.shape) for i, v in enumerate(own)):
+        return False
+    optimizer.load_own_variables(store)
+    return True
 
 
 def _check_names(model: Any, name_map: Mapping, weights: Mapping, own: Mapping, source: str, lenient: Any) -> None:
