@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core.errors import listing
-from lamina.export.tensorflow.reader import load_graph_def, load_saved_model
+from lamina.export.stablehlo.writer import load_stablehlo
+from lamina.export.tensorflow.reader import Loaded, load_graph_def, load_saved_model
 
 # ending of the file -> reader(path, inputs, outputs)
 READERS: dict[str, Callable[..., Any]] = {".pb": load_graph_def}
@@ -20,7 +21,7 @@ def load_frozen(
     """A model file as a function that our executor runs; the library that wrote it is not needed.
 
     Args:
-        path: a frozen graph (`.pb`), or the folder of a SavedModel.
+        path: a frozen graph (`.pb`), or the folder of a SavedModel or of StableHLO modules.
         inputs: of a frozen graph: the names of the nodes that are fed, in the order of the arguments; by default its
             placeholders.
         outputs: of a frozen graph: the names of the nodes that are wanted; by default those that no other node uses.
@@ -46,6 +47,8 @@ def load_frozen(
     if path.is_dir():
         if inputs is not None or outputs is not None:
             raise ValueError("load_frozen: inputs and outputs of a SavedModel are those of its signatures.")
+        if (path / "model.json").is_file():
+            return Loaded(os.fspath(path), load_stablehlo(path))
         return load_saved_model(path)
     if not path.exists():
         raise FileNotFoundError(f"load_frozen: there is no file '{path}'.")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lamina.core.errors import did_you_mean, listing
+from lamina.graph.base import GraphBase
 from lamina.graph.expand import instructions
-from lamina.graph.graph import Graph
 from lamina.graph.ir import Instr
 from lamina.graph.opset import OPSET
 
@@ -139,7 +139,7 @@ class ExportError(ValueError):
         super().__init__(f"export to {format}: {len(self.gaps)} ops cannot be written.{cure}\n{lines}")
 
 
-def gaps_of(graph: Graph, chosen: Target) -> list[Gap]:
+def gaps_of(graph: GraphBase, chosen: Target) -> list[Gap]:
     """What a target's tables leave open, before anything is written."""
     found = []
     for instr in instructions(graph):

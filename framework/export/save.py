@@ -9,16 +9,18 @@ from typing import Any
 from lamina.core.checks import check_choice
 from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS
+from lamina.export.stablehlo.writer import write_stablehlo
 from lamina.export.tensorflow.writer import write_frozen, write_saved_model
-from lamina.graph.graph import Graph
+from lamina.graph.base import GraphBase
 from lamina.graph.trace import trace
 
 DEFAULT = "serving_default"
 """The signature that a runtime looks for when none is named."""
-# format -> (target whose rules it takes, writer(graphs by signature, path, **options) -> report)
+# format -> (target whose rules it takes, if it has a table; writer(graphs by signature, path, **options) -> report)
 FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
     "saved_model": ("tensorflow", write_saved_model),
     "frozen": ("tensorflow", write_frozen),
+    "stablehlo": ("stablehlo", write_stablehlo),
 }
 ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}
 
@@ -40,7 +42,8 @@ def save(
         specs: a list of the arguments' specs, as `lamina.graph.trace` takes them (None in a shape is a size that is not
             known); None for a model that was made from `Input`, and for a graph.
         path: the file, or the folder of a SavedModel.
-        format: `"saved_model"` (a folder with variables) or `"frozen"` (one GraphDef with constants).
+        format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), or `"stablehlo"`
+            (a folder that jax runs, without the model's code).
         signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
         **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
             runs; `keep_variables=False` makes a SavedModel's variables constants.
@@ -66,7 +69,7 @@ def save(
     format = ALIASES.get(format, format)
     check_choice("export.save", "format", format, FORMATS)
     target, writer = FORMATS[format]
-    keep = TARGETS[target].own
+    keep = TARGETS[target].own if target in TARGETS else {}
     wanted: dict[str, Any] = {} if fn is None else {DEFAULT: (fn, specs)}
     wanted.update(signatures or {})
     if not wanted:
@@ -75,9 +78,9 @@ def save(
     return writer(graphs, path, **options)
 
 
-def _graph(given: Any, keep: Mapping[str, Any], name: str) -> Graph:
+def _graph(given: Any, keep: Mapping[str, Any], name: str) -> GraphBase:
     fn, specs = given if isinstance(given, (tuple, list)) and len(given) == 2 else (given, None)
-    if isinstance(fn, Graph):
+    if isinstance(fn, GraphBase):
         return fn
     if not callable(fn):
         raise TypeError(f"export.save: signature '{name}' must be a function or a pair (function, specs), got {fn!r}.")

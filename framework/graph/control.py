@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from lamina.graph.base import GraphBase
 from lamina.graph.builder import Builder
 from lamina.graph.dims import Dims
-from lamina.graph.graph import Graph
 from lamina.graph.ir import Value
 from lamina.graph.lower import lower, primitive
 from lamina.graph.primitives import scalar
@@ -29,7 +29,7 @@ def _cond(b: Builder, params: Any, avals: Any, index: Value, *operands: Value) -
     return b.emit("If", [condition, *operands], then=graphs[1], orelse=graphs[0])
 
 
-def _switch(b: Builder, index: Value, operands: Sequence[Value], graphs: list[Graph]) -> Any:
+def _switch(b: Builder, index: Value, operands: Sequence[Value], graphs: list[GraphBase]) -> Any:
     """Branches chosen one from the other, from the last."""
     orelse = graphs[-1]
     for number in range(len(graphs) - 2, 0, -1):
@@ -45,7 +45,7 @@ def _switch(b: Builder, index: Value, operands: Sequence[Value], graphs: list[Gr
     return b.emit("If", [condition, index, *operands], then=_with_index(b, graphs[0], index, operands), orelse=orelse)
 
 
-def _with_index(b: Builder, graph: Graph, index: Value, operands: Sequence[Value]) -> Graph:
+def _with_index(b: Builder, graph: GraphBase, index: Value, operands: Sequence[Value]) -> GraphBase:
     """A graph that takes, and ignores, the number of the branch first."""
     if len(graph.inputs) == len(operands) + 1:
         return graph
@@ -61,7 +61,7 @@ def _while(b: Builder, params: Any, avals: Any, *operands: Value) -> Any:
     state, own_cond, own_body = operands[nc + nb :], operands[:nc], operands[nc : nc + nb]
     whole = [*state, *own_cond, *own_body]
 
-    def graph(name: str, closed: Any, first: int, count: int) -> Graph:
+    def graph(name: str, closed: Any, first: int, count: int) -> GraphBase:
         inner, args = inner_builder(b, name, whole)
         outputs = lower(inner, closed.jaxpr, closed.consts, [*args[first : first + count], *args[: len(state)]])
         return inner.finish(outputs)
@@ -109,7 +109,7 @@ def row_of(value: Value) -> Value:
 def scan_to_while(b: Builder, instr: Any, inputs: Sequence[Value]) -> list[Value]:
     """A scan as a while loop that counts, slices rows and writes what it makes into arrays."""
     n, m, length = instr.attrs["carried"], instr.attrs["rows"], instr.attrs["length"]
-    body: Graph = instr.attrs["body"]
+    body: GraphBase = instr.attrs["body"]
     rows = [v for v in body.outputs[n:]]
     state, stacks, fixed = list(inputs[:n]), list(inputs[n : n + m]), list(inputs[n + m :])
     empty = [_zeros(b, (length, *v.shape), v.dtype) for v in rows]

@@ -115,6 +115,23 @@ def symbolic(shape: tuple[Dim, ...]) -> tuple[Any, ...]:
     return tuple(export.symbolic_shape(", ".join(map(str, shape)), scope=_SCOPE))
 
 
+def export_specs(values: Sequence[Any], constrained: bool = False) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of values as `jax.export` takes them: in a scope of their own that knows no other names.
+
+    Args:
+        values: anything with shape and dtype.
+        constrained: whether named sizes are at least 2, which the exported program then demands of its callers.
+    """
+    names = sorted({n for v in values for d in v.shape for n in names_in(d)})
+    scope = export.SymbolicScope([f"{n} >= 2" for n in names] if constrained else ())
+    return [
+        jax.ShapeDtypeStruct(
+            export.symbolic_shape(", ".join(map(str, v.shape)), scope=scope) if v.shape else (), v.dtype
+        )
+        for v in values
+    ]
+
+
 def symbols(names: set[str]) -> dict[str, Any]:
     """The symbolic dimension of each name."""
     return {name: symbolic((name,))[0] for name in names}

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from lamina.graph.base import GraphBase
 from lamina.graph.builder import Builder
 from lamina.graph.control import scan_to_while
-from lamina.graph.graph import Graph
 from lamina.graph.interpret import instruction
 from lamina.graph.ir import Instr, Value, is_graph
 from lamina.graph.lower import inline
 from lamina.graph.verify import Symbols
 
 
-def expand(graph: Graph, chosen: Callable[[Instr], bool]) -> Graph:
+def expand(graph: GraphBase, chosen: Callable[[Instr], bool]) -> GraphBase:
     """A graph in which each chosen instruction is replaced by those that its op is made of.
 
     A scan becomes a while loop, any other op the trace of its function. Graphs inside are expanded too.
@@ -40,7 +40,7 @@ def instructions(graph: Any) -> Iterator[Instr]:
             yield from instructions(sub)
 
 
-def _expand(b: Builder, graph: Graph, chosen: Callable[[Instr], bool]) -> Graph:
+def _expand(b: Builder, graph: GraphBase, chosen: Callable[[Instr], bool]) -> GraphBase:
     here: dict[Value, Value] = {}
     here.update((value, value) for value in [*graph.inputs, *graph.constants])
     b.graph.inputs, b.graph.input_names = list(graph.inputs), list(graph.input_names)

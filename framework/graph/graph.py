@@ -1,190 +1,41 @@
-"""The graph: instructions in an order in which they can run, between named inputs and outputs."""
+"""Graph: what users do with instructions - run parts of them, differentiate, optimise, measure, cut and draw them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from lamina.core.errors import did_you_mean
-from lamina.graph.dims import Dims, names_in, shape_text
-from lamina.graph.ir import Instr, Value, is_graph
+from lamina.graph.base import GraphBase
+from lamina.graph.cost import Cost, cost_table, costs, partition
+from lamina.graph.diagram import Diagram
+from lamina.graph.gradient import gradient
+from lamina.graph.passes.order import optimize
+from lamina.graph.picture import picture
 from lamina.graph.session import Session
 from lamina.graph.verify import verify
 
 
-@dataclass(eq=False)
-class Graph:
-    """Instructions in an order in which they can run, between named inputs and outputs.
+@dataclass(eq=False, repr=False)
+class Graph(GraphBase):
+    """A graph of instructions, made by `lamina.graph.trace`; a notebook shows it as a drawing.
 
-    Attributes:
-        name: a name.
-        inputs: the values that are fed.
-        outputs: the values that are wanted.
-        instrs: the instructions; each stands after those whose outputs it takes.
-        constants: the arrays of the values that are known.
-        variables: the path of the variable behind a constant, for those that come of one.
-        input_names: a name for each input; by default those of the values.
-        output_names: a name for each output.
-        trainable: the paths of the variables that an optimizer may change.
-        structure: makes what the traced function returned out of a list of outputs.
+    The attributes are those of `GraphBase`. A graph is not changed once it is made: passes give a new one.
+
+    Example:
+        >>> from lamina.graph import trace
+        >>> graph = trace(lambda x: (x + 1.0) * 2.0, (None, 3), name="double")
+        >>> graph
+        <Graph 'double': 2 instructions, 2 constants>
     """
 
-    name: str = "graph"
-    inputs: list[Value] = field(default_factory=list)
-    outputs: list[Value] = field(default_factory=list)
-    instrs: list[Instr] = field(default_factory=list)
-    constants: dict[Value, Any] = field(default_factory=dict)
-    variables: dict[Value, str] = field(default_factory=dict)
-    input_names: list[str] = field(default_factory=list)
-    output_names: list[str] = field(default_factory=list)
-    trainable: frozenset[str] = frozenset()
-    structure: Callable[[Sequence[Any]], Any] = list
     _session: Session | None = None
 
-    # ---- looking at it
-
-    def values(self) -> Iterator[Value]:
-        """All values: inputs, constants, and what instructions make."""
-        yield from self.inputs
-        yield from self.constants
-        for instr in self.instrs:
-            yield from instr.outputs
-
-    def producers(self) -> dict[Value, Instr]:
-        """The instruction that makes each value; inputs and constants have none."""
-        return {value: instr for instr in self.instrs for value in instr.outputs}
-
-    def users(self) -> dict[Value, list[Instr]]:
-        """The instructions that take each value."""
-        found: dict[Value, list[Instr]] = {}
-        for instr in self.instrs:
-            for value in dict.fromkeys(instr.inputs):
-                found.setdefault(value, []).append(instr)
-        return found
-
-    def sizes(self) -> set[str]:
-        """The named sizes in the shapes of the inputs."""
-        return {name for value in self.inputs for dim in value.shape for name in names_in(dim)}
-
-    def find(self, name: Any) -> Value:
-        """A value by its name, by the name of an input or output, or by the path of a layer: then its last value.
-
-        Raises:
-            KeyError: there is none; the message suggests one.
-
-        Example:
-            >>> from lamina.graph import trace
-            >>> graph = trace(lambda x: x * 2.0 + 1.0, (3,))
-            >>> [i.op for i in graph.instrs], graph.find("x").shape
-            (['Mul', 'Add'], (3,))
-        """
-        if isinstance(name, Value):
-            return name
-        named: dict[str, Value] = {}
-        for instr in self.instrs:
-            parts = instr.path.split("/") if instr.path else []
-            for i in range(len(parts)):
-                for key in {"/".join(parts[: i + 1]), "/".join(parts[i:])}:
-                    named[key] = instr.output
-        named.update({value.name: value for value in self.values()})
-        named.update(zip(self.output_names, self.outputs, strict=False))
-        named.update(zip(self.input_names, self.inputs, strict=False))
-        key = name.removesuffix(":0") if isinstance(name, str) else name
-        if key not in named:
-            raise KeyError(f"Graph '{self.name}': no value is named {name!r}.{did_you_mean(str(name), named)}")
-        return named[key]
-
-    def text(self) -> str:
-        """The graph as text, an instruction a line.
-
-        Example:
-            >>> from lamina.graph import trace
-            >>> print(trace(lambda x: x * 2.0, (3,), name="twice").text())
-            graph twice(%x: float32(3,)) {
-              const %const: float32() = 2
-              %mul: float32(3,) = Mul(%x, %const)
-              return %mul
-            }
-        """
-        return "\n".join(self._lines(""))
-
-    def _lines(self, indent: str) -> Iterator[str]:
-        yield f"{indent}graph {self.name}({', '.join(map(repr, self.inputs))}) {{"
-        for value, array in self.constants.items():
-            what = f"variable '{self.variables[value]}'" if value in self.variables else "const"
-            shown = f" = {np.asarray(array).item():g}" if not value.shape and value.dtype.kind in "fiu" else ""
-            yield f"{indent}  {what} {value!r}{shown}"
-        for instr in self.instrs:
-            attrs = "".join(
-                f", {k}={_attribute_text(v)}" for k, v in instr.attrs.items() if not is_graph(v) and k != "run"
-            )
-            path = f"  # {instr.path}" if instr.path else ""
-            yield f"{indent}  {repr(instr)[:-1]}{attrs}){path}"
-            for key, sub in instr.attrs.items():
-                if is_graph(sub):
-                    yield f"{indent}  {key}:"
-                    yield from sub._lines(indent + "    ")
-        yield f"{indent}  return {', '.join('%' + v.name for v in self.outputs)}"
-        yield f"{indent}}}"
-
-    __str__ = text
-
-    def __repr__(self) -> str:
-        return f"<Graph '{self.name}': {len(self.instrs)} instructions, {len(self.constants)} constants>"
-
-    # ---- changing it
-
-    def copy(self) -> Graph:
-        """A graph of its own with the same values: passes change the copy."""
-        return type(self)(
-            self.name,
-            list(self.inputs),
-            list(self.outputs),
-            [Instr(i.op, i.inputs, i.outputs, dict(i.attrs), i.path) for i in self.instrs],
-            dict(self.constants),
-            dict(self.variables),
-            list(self.input_names),
-            list(self.output_names),
-            self.trainable,
-            self.structure,
-        )
-
-    def replace(self, replaced: dict[Value, Value]) -> None:
-        """Lets all who take a value take another in its place."""
-        if not replaced:
-            return
-        self._session = None
-
-        def last(value: Value) -> Value:
-            while value in replaced:
-                value = replaced[value]
-            return value
-
-        for instr in self.instrs:
-            instr.inputs = tuple(map(last, instr.inputs))
-        self.outputs = list(map(last, self.outputs))
-
-    def prune(self, outputs: Iterable[Value] | None = None) -> Graph:
-        """A copy with only the instructions and constants that the outputs (or others given) need; inputs stay."""
-        kept = self.copy()
-        if outputs is not None:
-            kept.outputs = list(outputs)
-            kept.output_names = [v.name for v in kept.outputs]
-            kept.structure = list
-        wanted, instrs = set(kept.outputs), []
-        for instr in reversed(kept.instrs):
-            if wanted.intersection(instr.outputs):
-                instrs.append(instr)
-                wanted.update(instr.inputs)
-        kept.instrs = instrs[::-1]
-        kept.constants = {v: a for v, a in kept.constants.items() if v in wanted}
-        kept.variables = {v: p for v, p in kept.variables.items() if v in wanted}
-        return kept
-
-    # ---- using it
+    @classmethod
+    def of(cls, base: GraphBase) -> Graph:
+        """A graph with the instructions of another."""
+        names = ("name", "inputs", "outputs", "instrs", "constants", "variables", "input_names", "output_names")
+        return cls(**{n: getattr(base, n) for n in names}, trainable=base.trainable, structure=base.structure)
 
     def run(self, fetches: Any = None, feeds: Any = None) -> Any:
         """Runs the part of the graph that the fetches need, compiled once for each signature.
@@ -221,6 +72,60 @@ class Graph:
         verify(self)
         return self
 
+    def grad(self, of: Any = None, wrt: Sequence[Any] | None = None) -> Graph:
+        """The graph of derivatives of the sum of a value.
 
-def _attribute_text(value: Any) -> str:
-    return shape_text(value) if isinstance(value, Dims) else f"{value}"
+        Args:
+            of: a value or its name; the first output by default.
+            wrt: inputs, variables or other constants, or their names; the trainable variables by default, and without
+                any the inputs.
+
+        Returns:
+            A graph with the same inputs, and an output `<name>_gradient` for each of `wrt`.
+
+        Example:
+            >>> from lamina.graph import trace
+            >>> float(trace(lambda x: x**3, ()).grad(wrt=["x"]).run("x_gradient", {"x": 2.0}))
+            12.0
+        """
+        return Graph.of(gradient(self, of, wrt))
+
+    def optimize(self, passes: Sequence[str] | None = None) -> Graph:
+        """An equal graph of fewer instructions; see `lamina.graph.passes.PASSES` for the names of the passes.
+
+        Example:
+            >>> from lamina import Input, Sequential, layers
+            >>> from lamina.graph import trace
+            >>> stack = [Input((8, 8, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()]
+            >>> [i.op for i in trace(Sequential(stack)).optimize().instrs]
+            ['Conv']
+        """
+        return optimize(self, passes)
+
+    def costs(self) -> list[Cost]:
+        """Operations, bytes and parameters of each instruction, for one sample."""
+        return costs(self)
+
+    def cost_table(self) -> str:
+        """The costs as text, a line for each layer, the dearest first."""
+        return cost_table(self)
+
+    def partition(self, n: int) -> list[Graph]:
+        """The graph cut into `n` stages of about equal cost, one after the other; see `lamina.graph.cost.partition`."""
+        return partition(self, n)
+
+    def plot(self, path: Any = None, direction: str = "TB") -> Diagram:
+        """A drawing of the graph, written to a file if `path` is given: .svg, .dot, .png or .pdf.
+
+        Example:
+            >>> from lamina.graph import trace
+            >>> trace(lambda x: x + 1.0, (3,)).plot().svg().startswith("<svg")
+            True
+        """
+        drawing = picture(self, direction)
+        if path is not None:
+            drawing.save(path)
+        return drawing
+
+    def _repr_svg_(self) -> str:
+        return picture(self).svg()

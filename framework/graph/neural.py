@@ -22,23 +22,37 @@ def matmul(x: Any, y: Any) -> Any:
 
 
 @op("Conv")
-def conv(x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads: Pads, dilations: Any, groups: int = 1) -> Any:
+def conv(
+    x: Any,
+    kernel: Any,
+    bias: Any = None,
+    *,
+    strides: Any,
+    pads: Pads,
+    dilations: Any,
+    groups: int = 1,
+    activation: str = "none",
+) -> Any:
     """The convolution of x (batch, *space, in) with a kernel (*space, in / groups, out); 1 to 3 spatial axes."""
     y = _conv(x, kernel, strides, pads, dilations, (1,) * len(strides), groups)
-    return y if bias is None else y + bias
+    return _activated(y if bias is None else y + bias, activation)
 
 
 @op("DepthwiseConv")
-def depthwise_conv(x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads: Pads, dilations: Any) -> Any:
+def depthwise_conv(
+    x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads: Pads, dilations: Any, activation: str = "none"
+) -> Any:
     """The convolution of each channel of x by itself; the kernel is (*space, channels, multiplier)."""
     *space, channels, multiplier = kernel.shape
     flat = lax.reshape(kernel, (*space, 1, channels * multiplier))
     y = _conv(x, flat, strides, pads, dilations, (1,) * len(strides), channels)
-    return y if bias is None else y + bias
+    return _activated(y if bias is None else y + bias, activation)
 
 
 @op("ConvTranspose")
-def conv_transpose(x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads: Pads, dilations: Any) -> Any:
+def conv_transpose(
+    x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads: Pads, dilations: Any, activation: str = "none"
+) -> Any:
     """The transposed convolution: x (batch, *space, in), kernel (*space, out, in).
 
     `pads` is cut from the full result, as an ordinary convolution would pad its input: negative numbers add zeros.
@@ -48,7 +62,12 @@ def conv_transpose(x: Any, kernel: Any, bias: Any = None, *, strides: Any, pads:
     inside = [(r - lo, r - hi) for r, (lo, hi) in zip(reach, pads, strict=True)]
     flipped = jnp.swapaxes(lax.rev(kernel, range(dims)), -1, -2)
     y = _conv(x, flipped, (1,) * dims, inside, dilations, strides, 1)
-    return y if bias is None else y + bias
+    return _activated(y if bias is None else y + bias, activation)
+
+
+def _activated(y: Any, activation: str) -> Any:
+    """`y` behind the activation that is part of an op: "none", "relu" or "relu6"."""
+    return {"none": lambda: y, "relu": lambda: jnp.maximum(y, 0), "relu6": lambda: jnp.clip(y, 0, 6)}[activation]()
 
 
 def _conv(x: Any, kernel: Any, strides: Any, pads: Any, dilations: Any, spread: Any, groups: int) -> Any:

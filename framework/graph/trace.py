@@ -77,7 +77,7 @@ def trace(
     if not specs and getattr(fn, "network", None) is not None:
         specs = (fn.input,)
         input_names = fn.input_names if input_names is None else input_names
-    leaves, tree = jax.tree.flatten(specs, is_leaf=_is_spec)
+    leaves, tree = jax.tree.flatten(specs, is_leaf=lambda x: x is not specs and _is_spec(x))
     names = list(input_names) if input_names is not None else _input_names(fn, specs)
     if len(names) != len(leaves):
         raise ValueError(f"trace: {label} has {len(leaves)} inputs, got {len(names)} names for them.")
@@ -108,7 +108,8 @@ def trace(
         output_names = _output_names(out, len(outputs))
     if len(output_names) != len(outputs):
         raise ValueError(f"trace: {label} has {len(outputs)} outputs, got {len(output_names)} names for them.")
-    return builder.finish(outputs, output_names, lambda arrays: jax.tree.unflatten(structure, arrays))
+    made = builder.finish(outputs, output_names, lambda arrays: jax.tree.unflatten(structure, arrays))
+    return Graph.of(made)
 
 
 class _Recorder(ScratchFrame):

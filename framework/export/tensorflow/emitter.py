@@ -10,8 +10,8 @@ import numpy as np
 
 from lamina.export.rules import Gap, Target, Unsupported
 from lamina.export.tensorflow.table import TABLE
+from lamina.graph.base import GraphBase
 from lamina.graph.dims import Dim, names_in, parse
-from lamina.graph.graph import Graph
 from lamina.graph.ir import Instr, Value
 from lamina.wire.graph import FunctionDef, GraphDef
 from lamina.wire.nodes import PRODUCER, Function, Shape, node
@@ -239,7 +239,9 @@ class Emitter:
 
     # ---- graphs
 
-    def graph(self, graph: Graph, inputs: Sequence[Tensor], weights: dict[Value, Tensor] | None = None) -> list[Tensor]:
+    def graph(
+        self, graph: GraphBase, inputs: Sequence[Tensor], weights: dict[Value, Tensor] | None = None
+    ) -> list[Tensor]:
         """Adds the instructions of a graph; what cannot be written is added to `gaps`.
 
         Args:
@@ -296,7 +298,7 @@ class Emitter:
             self.fallbacks.append((instr.path, instr.label, "XlaCallModule, which only TensorFlow runs"))
         return list(out) if isinstance(out, (list, tuple)) and not isinstance(out, Tensor) else [out]
 
-    def function(self, graph: Graph, sizes: Sequence[str], returned: bool = False) -> Function:
+    def function(self, graph: GraphBase, sizes: Sequence[str], returned: bool = False) -> Function:
         """Adds a graph to the library as a function; returns its name.
 
         Args:
@@ -330,7 +332,7 @@ class Emitter:
         return Function(name)
 
 
-def named_sizes(graph: Graph) -> list[str]:
+def named_sizes(graph: GraphBase) -> list[str]:
     """All named sizes in the shapes of a graph and of the graphs inside it."""
     found: set[str] = set()
     for value in graph.values():

@@ -12,10 +12,9 @@ from jax import export
 from lamina.export.rules import Unsupported
 from lamina.export.tensorflow.emitter import INT32, Emitter, Tensor, named_sizes, unknown_shape
 from lamina.export.tensorflow.table import TABLE
-from lamina.graph.dims import symbolic
+from lamina.graph.dims import export_specs
 from lamina.graph.interpret import instruction
 from lamina.graph.ir import Instr, Value
-from lamina.graph.verify import Symbols
 from lamina.ops.conv import same_pads
 
 
@@ -121,8 +120,11 @@ def _dilated(e: Emitter, w: _Window, kernel: Tensor, shape: list[int]) -> tuple[
     return kernel, shape
 
 
-def _bias(e: Emitter, y: Tensor, bias: Sequence[Tensor], dtype: Any) -> Tensor:
-    return e.node("BiasAdd", [y, bias[0]], T=np.dtype(dtype)) if bias else y
+def _bias(e: Emitter, y: Tensor, bias: Sequence[Tensor], instr: Instr) -> Tensor:
+    """The bias and the activation that are part of a convolution."""
+    dtype, activation = instr.output.dtype, instr.attrs.get("activation", "none")
+    y = e.node("BiasAdd", [y, bias[0]], T=dtype) if bias else y
+    return y if activation == "none" else e.unary({"relu": "Relu", "relu6": "Relu6"}[activation], y, dtype)
 
 
 @TABLE.rule("Conv")
@@ -148,7 +150,7 @@ def _conv(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: Tensor) ->
 
         each = [run(a, b) for a, b in zip(parts(w.x), parts(kernel), strict=True)]
         y = e.node("ConcatV2", [*each, e.constant(-1, np.int32)], N=groups, T=w.dtype, Tidx=INT32)
-    return w.done(_bias(e, y, bias, w.dtype), instr)
+    return w.done(_bias(e, y, bias, instr), instr)
 
 
 @TABLE.rule("DepthwiseConv")
@@ -167,11 +169,11 @@ def _depthwise(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: Tenso
         equal = [strides[1]] * 2  # the one row stays one row
     if len(set(equal)) == 1:
         y = e.node("DepthwiseConv2dNative", [w.x, kernel], T=w.dtype, strides=w.full(equal), padding=word)
-        return w.done(_bias(e, y, bias, w.dtype), instr)
+        return w.done(_bias(e, y, bias, instr), instr)
     y = e.node("DepthwiseConv2dNative", [w.x, kernel], T=w.dtype, strides=[1, 1, 1, 1], padding="VALID")
     given = [y, e.ints(0, 0, 0, 0), e.ints(0, 0, 0, 0), e.ints(*w.full(strides))]
     y = e.node("StridedSlice", given, T=w.dtype, Index=INT32, end_mask=15, begin_mask=15)
-    return w.done(_bias(e, y, bias, w.dtype), instr)
+    return w.done(_bias(e, y, bias, instr), instr)
 
 
 @TABLE.rule("ConvTranspose")
@@ -206,7 +208,7 @@ def _conv_transpose(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: 
         fill = np.asarray([(0, 0), *((max(-lo, 0), max(-hi, 0)) for lo, hi in w.pads), (0, 0)], np.int32)
         if fill.any():
             y = e.node("PadV2", [y, e.constant(fill), e.constant(0, w.dtype)], T=w.dtype, Tpaddings=INT32)
-    return w.done(_bias(e, y, bias, w.dtype), instr)
+    return w.done(_bias(e, y, bias, instr), instr)
 
 
 # ---- pooling
@@ -323,8 +325,11 @@ def _while(e: Emitter, instr: Instr, *operands: Tensor) -> list[Tensor]:
 
 def _xla_call(e: Emitter, instr: Instr, *inputs: Tensor) -> list[Tensor]:
     """The instruction as a module of StableHLO, which TensorFlow compiles and runs; no other reader knows it."""
-    run = instruction(instr, Symbols(set()))
-    specs = [jax.ShapeDtypeStruct(symbolic(tuple(v.shape)), v.dtype) for v in instr.inputs]
+    specs = export_specs(instr.inputs)
+    sizes = {
+        d: s for v, spec in zip(instr.inputs, specs, strict=True) for d, s in zip(v.shape, spec.shape, strict=True)
+    }
+    run = instruction(instr, {d: s for d, s in sizes.items() if isinstance(d, str)})
     platforms = ("cpu",)
     try:
         made = export.export(jax.jit(lambda *x: run(*x)), platforms=platforms)(*specs)

@@ -135,8 +135,9 @@ class Loaded:
         variables: the values of its variables, by name.
     """
 
-    def __init__(self, path: str, signatures: dict[str, LoadedFunction], state: State):
-        self.path, self.signatures, self._state = path, signatures, state
+    def __init__(self, path: str, signatures: dict[str, Any], state: State | None = None):
+        self.path, self.signatures = path, signatures
+        self._state = State() if state is None else state
 
     @property
     def variables(self) -> dict[str, Any]:

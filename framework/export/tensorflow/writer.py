@@ -17,8 +17,8 @@ from lamina.export.rules import ExportError
 from lamina.export.tensorflow import network_rules, rules  # noqa: F401  they fill the table
 from lamina.export.tensorflow.emitter import Emitter, Tensor, new_file, unknown_shape
 from lamina.export.tensorflow.table import TABLE
+from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
-from lamina.graph.graph import Graph
 from lamina.graph.ir import Value
 from lamina.wire.graph import MetaGraphDef, SavedModel, SignatureDef
 from lamina.wire.nodes import tensor_shape
@@ -39,7 +39,7 @@ class _Program:
         label: the format's name, for errors.
     """
 
-    def __init__(self, graphs: Mapping[str, Graph], keep_variables: bool, allow_xla: bool, label: str):
+    def __init__(self, graphs: Mapping[str, GraphBase], keep_variables: bool, allow_xla: bool, label: str):
         self.file = new_file()
         self.variables: dict[str, Any] = {}
         self.trainable: set[str] = set()
@@ -75,7 +75,7 @@ class _Program:
             cure += "" if allow_xla else " allow_xla=True, which TensorFlow alone can run."
             raise ExportError(label, gaps, cure)
 
-    def _weights(self, graph: Graph, names: set[str]) -> dict[Value, Tensor]:
+    def _weights(self, graph: GraphBase, names: set[str]) -> dict[Value, Tensor]:
         """Reads of the variables of a graph; a variable that several graphs have is written once."""
         found = {}
         for value, path in graph.variables.items():
@@ -112,7 +112,7 @@ class _Program:
         )
 
 
-def _signature(graph: Graph, inputs: list[Tensor], outputs: list[Tensor]) -> Any:
+def _signature(graph: GraphBase, inputs: list[Tensor], outputs: list[Tensor]) -> Any:
     made = SignatureDef(method_name=PREDICT)
     for side, names, values, tensors in (
         (made.inputs, graph.input_names, graph.inputs, inputs),
@@ -125,7 +125,7 @@ def _signature(graph: Graph, inputs: list[Tensor], outputs: list[Tensor]) -> Any
     return made
 
 
-def write_frozen(graphs: Mapping[str, Graph], path: str | os.PathLike, allow_xla: bool = False) -> ExportReport:
+def write_frozen(graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False) -> ExportReport:
     """Writes one graph as a GraphDef with its weights as constants.
 
     Args:
@@ -158,7 +158,7 @@ def _serialized(message: Any, label: str) -> bytes:
 
 
 def write_saved_model(
-    graphs: Mapping[str, Graph], path: str | os.PathLike, allow_xla: bool = False, keep_variables: bool = True
+    graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False, keep_variables: bool = True
 ) -> ExportReport:
     """Writes graphs as a SavedModel, a signature each.
 

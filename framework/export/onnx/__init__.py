@@ -1,0 +1,1 @@
+"""ONNX files: written from graphs, and read back."""

@@ -1,0 +1,1 @@
+"""Graphs as StableHLO: the program by jax.export, the weights beside it; jax alone runs them."""

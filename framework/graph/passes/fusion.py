@@ -1,0 +1,61 @@
+"""Biases and activations become part of the convolution or product before them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina.graph.passes.rewrite import Rewriter
+
+WITH_BIAS = ("Conv", "DepthwiseConv", "ConvTranspose")
+ACTIVATIONS = {"Relu": "relu", "Relu6": "relu6"}
+
+
+def fuse_biases(graph: Any) -> Any:
+    """Add of a vector of the channels, behind a convolution, becomes the convolution's bias.
+
+    Example:
+        >>> from lamina import Input, Sequential, layers
+        >>> from lamina.graph import trace
+        >>> graph = fuse_biases(trace(Sequential([Input((8, 8, 3)), layers.Conv2D(4, 3)])))
+        >>> [(i.op, len(i.inputs)) for i in graph.instrs]
+        [('Conv', 3)]
+    """
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        if instr.op != "Add":
+            continue
+        for y, bias in (instr.inputs, instr.inputs[::-1]):
+            made = r.made_by(y, *WITH_BIAS)
+            vector = bias in r.graph.constants and tuple(bias.shape) == (y.shape[-1],) if y.shape else False
+            if (
+                made is not None
+                and vector
+                and len(made.inputs) == 2
+                and r.only_use(y)
+                and "activation" not in made.attrs
+            ):
+                r.swap(instr, made.op, [*made.inputs, bias], **made.attrs)
+                break
+    return r.done()
+
+
+def fuse_activations(graph: Any) -> Any:
+    """Relu and Relu6 behind a convolution become its attribute `activation`.
+
+    Example:
+        >>> from lamina import Input, Sequential, layers
+        >>> from lamina.graph import trace
+        >>> graph = trace(Sequential([Input((8, 8, 3)), layers.Conv2D(4, 3, activation="relu")]))
+        >>> [(i.op, i.attrs["activation"]) for i in fuse_activations(fuse_biases(graph)).instrs]
+        [('Conv', 'relu')]
+    """
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        if instr.op not in ACTIVATIONS:
+            continue
+        y = instr.inputs[0]
+        made = r.made_by(y, *WITH_BIAS)
+        if made is not None and r.only_use(y) and made.attrs.get("activation", "none") == "none":
+            attrs = {**made.attrs, "activation": ACTIVATIONS[instr.op]}
+            r.swap(instr, made.op, made.inputs, **attrs)
+    return r.done()

@@ -1,0 +1,64 @@
+"""Transposes and reshapes: those that undo each other, or follow each other, become one or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lamina.graph.opset import OPSET
+from lamina.graph.passes.rewrite import Rewriter
+
+
+def simplify_layout(graph: Any) -> Any:
+    """Transposes move down through elementwise instructions and cancel; reshapes of reshapes become one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.graph import trace
+        >>> graph = trace(lambda x: jnp.exp(x.T).T, (2, 3))
+        >>> [i.op for i in graph.instrs], [i.op for i in simplify_layout(graph).instrs]
+        (['Transpose', 'Exp', 'Transpose'], ['Exp'])
+    """
+    before = None
+    while before is None or len(graph.instrs) != before:
+        before = len(graph.instrs)
+        graph = _cancel(_sink(graph))
+    return graph
+
+
+def _sink(graph: Any) -> Any:
+    """Op(Transpose(x)) becomes Transpose(Op(x)) for elementwise ops of one input."""
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        kind = OPSET[instr.op].kind if instr.op in OPSET else ""
+        if kind != "unary":
+            continue
+        moved = r.made_by(instr.inputs[0], "Transpose")
+        if moved is None or not r.only_use(instr.inputs[0]):
+            continue
+        y = r.before(instr, instr.op, [moved.inputs[0]], f"{instr.output.name}_inner", **instr.attrs)
+        r.swap(instr, "Transpose", [y], perm=moved.attrs["perm"])
+    return r.done()
+
+
+def _cancel(graph: Any) -> Any:
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        if instr.op == "Transpose":
+            inner = r.made_by(instr.inputs[0], "Transpose")
+            if inner is None:
+                continue
+            perm = tuple(inner.attrs["perm"][p] for p in instr.attrs["perm"])
+            if perm == tuple(range(len(perm))) and instr.output not in r.graph.outputs:
+                r.replaced[instr.output] = inner.inputs[0]
+            elif perm == tuple(range(len(perm))):
+                r.swap(instr, "Identity", inner.inputs)
+            else:
+                r.swap(instr, "Transpose", inner.inputs, perm=perm)
+        elif instr.op == "Reshape":
+            inner = r.made_by(instr.inputs[0], "Reshape")
+            if inner is not None:
+                r.swap(instr, "Reshape", inner.inputs, **instr.attrs)
+            current = r.producers[instr.output].inputs[0]
+            if tuple(current.shape) == tuple(instr.output.shape) and instr.output not in r.graph.outputs:
+                r.replaced[instr.output] = current
+    return r.done()

@@ -1,0 +1,97 @@
+"""Passes that compute what is known, compute what is equal once, and leave out what is not needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from lamina.graph.interpret import instruction
+from lamina.graph.ir import Instr, Value, is_graph
+from lamina.graph.passes.rewrite import Rewriter
+
+MOST_ELEMENTS = 1 << 22
+"""Results of more elements are not folded unless their inputs are as large."""
+
+
+def fold_constants(graph: Any, variables: bool = True) -> Any:
+    """Instructions on constants alone become constants.
+
+    Args:
+        graph: the graph.
+        variables: whether variables count as constants.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina import Variable
+        >>> from lamina.graph import trace
+        >>> v = Variable(2.0, name="v")
+        >>> graph = trace(lambda x: x * (v + 1.0), ())
+        >>> [i.op for i in graph.instrs], [i.op for i in fold_constants(graph).instrs]
+        (['Add', 'Mul'], ['Mul'])
+    """
+    r = Rewriter(graph)
+    kept = []
+    for instr in r.graph.instrs:
+        if not _can_fold(r.graph, instr, variables):
+            kept.append(instr)
+            continue
+        with jax.ensure_compile_time_eval():
+            out = instruction(instr, {})(*(jax.numpy.asarray(r.graph.constants[v]) for v in instr.inputs))
+        out = out if isinstance(out, (list, tuple)) else [out]
+        for value, array in zip(instr.outputs, out, strict=True):
+            r.graph.constants[value] = np.asarray(array)
+    r.graph.instrs = kept
+    return r.done()
+
+
+def _can_fold(graph: Any, instr: Instr, variables: bool) -> bool:
+    if instr.op in ("Size", "Custom") or instr.subgraphs or not all(v.is_static for v in instr.outputs):
+        return False
+    if not all(v in graph.constants and (variables or v not in graph.variables) for v in instr.inputs):
+        return False
+    made, taken = (sum(v.elements for v in values) for values in (instr.outputs, instr.inputs))
+    grows = instr.op in ("BroadcastTo", "Tile", "Iota", "OneHot") and made > 4096
+    return not grows and made <= max(MOST_ELEMENTS, 2 * taken)
+
+
+def merge_common(graph: Any) -> Any:
+    """Equal instructions on the same values become one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.graph import trace
+        >>> graph = trace(lambda x: jnp.exp(x) + jnp.exp(x) * 2.0, (3,))
+        >>> [i.op for i in graph.instrs], [i.op for i in merge_common(graph).instrs]
+        (['Exp', 'Exp', 'Mul', 'Add'], ['Exp', 'Mul', 'Add'])
+    """
+    r = Rewriter(graph)
+    seen: dict[tuple, Instr] = {}
+    new: dict[Value, Value] = {}
+    kept = []
+    for instr in r.graph.instrs:
+        instr.inputs = tuple(new.get(v, v) for v in instr.inputs)
+        if instr.op == "Custom" or any(map(is_graph, instr.attrs.values())):
+            kept.append(instr)
+            continue
+        key = (instr.op, instr.inputs, repr(sorted(instr.attrs.items())))
+        first = seen.setdefault(key, instr)
+        if first is instr or any(v in graph.outputs for v in instr.outputs):
+            kept.append(instr)
+        else:
+            new.update(zip(instr.outputs, first.outputs, strict=True))
+    r.graph.instrs = kept
+    return r.done()
+
+
+def dead_code(graph: Any) -> Any:
+    """What no output needs is left out.
+
+    Example:
+        >>> from lamina.graph import trace
+        >>> graph = trace(lambda x: [x + 1.0, x * 2.0], (3,))
+        >>> len(dead_code(graph.prune(graph.outputs[:1])).instrs)
+        1
+    """
+    return graph.prune()
