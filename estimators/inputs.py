@@ -11,7 +11,7 @@ import numpy as np
 from lamina.core.checks import check_int
 from lamina.core.errors import describe, listing
 from lamina.datasets import Dataset
-from lamina.executor.feed import Chunk, IterableSource, Pass, Source
+from lamina.executor.feed import Chunk, IterableSource, Pass, Source, aligned_empty, device_dtype
 
 HostSide = Callable[[Any, Any], tuple[Any, Any]]
 """`(features, labels) -> (features, labels)` of a batch: raw on the left, numbers on the right."""
@@ -113,6 +113,69 @@ class Epochs(Pass):
         if self.now is None:
             raise StopIteration
         return self.now.take(steps, capacity)
+
+
+class Stream(Pass):
+    """Batches of one size over arrays in memory, pass after pass: what one pass leaves begins the next batch.
+
+    So one compiled program serves all, and a call of it may reach from one pass into the next.
+
+    Args:
+        data: a structure of arrays with one length.
+        batch_size: samples a batch.
+        epochs: passes over the data.
+        seed: of the order of each pass; None for the order in which the samples lie.
+    """
+
+    def __init__(self, data: Any, batch_size: int, epochs: int, seed: int | None):
+        self._leaves, self._tree = jax.tree.flatten(data)
+        self._rows = len(self._leaves[0])
+        self._size = min(batch_size, self._rows)
+        self._seed = seed
+        self._left = max(1, self._rows * epochs // self._size)
+        self._number = 0
+        self._order = np.zeros(0, np.int64)
+        self.per_pass = -(-self._rows // self._size)
+
+    def peek(self) -> Any:
+        """The shapes of the next batch; None at the end."""
+        if self._left <= 0:
+            return None
+        return [
+            np.broadcast_to(np.zeros((), device_dtype(a.dtype)), (self._size, *a.shape[1:])) for a in self._leaves
+        ], self._tree
+
+    def _next(self, count: int) -> np.ndarray:
+        """The numbers of the next samples."""
+        parts, have = [self._order], len(self._order)
+        while have < count:
+            if self._seed is None:
+                order = np.arange(self._rows)
+            else:
+                order = np.random.default_rng((self._seed, self._number)).permutation(self._rows)
+            self._number += 1
+            parts.append(order)
+            have += self._rows
+        whole = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        self._order = whole[count:]
+        return whole[:count]
+
+    def take(self, steps: int, capacity: int) -> Chunk:
+        """The next batches."""
+        steps = min(steps, self._left)
+        self._left -= steps
+        rows = self._next(steps * self._size)
+        arrays = []
+        for a in self._leaves:
+            lead = (capacity, self._size) if capacity > 1 else (self._size,)
+            out = aligned_empty((*lead, *a.shape[1:]), device_dtype(a.dtype))
+            flat = out.reshape(-1, *a.shape[1:])[: len(rows)]
+            if a.dtype == out.dtype and a.flags.c_contiguous:
+                np.take(a, rows, axis=0, out=flat, mode="clip")
+            else:
+                flat[...] = a[rows]
+            arrays.append(out)
+        return Chunk(arrays, self._tree, steps)
 
 
 class OnePass(Source):

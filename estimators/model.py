@@ -33,6 +33,25 @@ def call_with(function: Callable[..., Any], offered: dict[str, Any], *args: Any)
     return function(*args, **offered)
 
 
+class Values:
+    """Arrays by name, read as a checkpoint is."""
+
+    def __init__(self, values: dict[str, Any]):
+        self._values = values
+
+    def get_variable_to_shape_map(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array."""
+        return {n: np.shape(v) for n, v in self._values.items()}
+
+    def has_tensor(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        return name in self._values
+
+    def get_tensor(self, name: str) -> Any:
+        """The array of that name."""
+        return self._values[name]
+
+
 class ModeInfo:
     """What the first run of a model_fn in a mode told: its metrics, hooks, predictions and what it reads by row."""
 
@@ -75,6 +94,7 @@ class EstimatorModel(Model):
             self.__dict__["_seed_value"] = seed
         self._given_seed = seed
         self.optimizer: TrainOps | None = None
+        self.waiting: dict[str, Any] = {}  # values for variables that are not made yet
         self.compile(optimizer=None, loss=None)
         self.built = True
 
@@ -136,7 +156,18 @@ class EstimatorModel(Model):
         if mode == ModeKeys.TRAIN:
             self.optimizer = TrainOps(self.store, spec.train_op, frame)
         spec.loss = spec.predictions = None
+        if self.waiting:
+            self._take_waiting(mode)
         return info
+
+    def _take_waiting(self, mode: str) -> None:
+        """Gives variables the values that wait for them."""
+        for name, variable in self.store.weights.items():
+            if name in self.waiting and name != GLOBAL_STEP:
+                variable.assign(self.waiting[name])
+        if mode == ModeKeys.TRAIN and self.optimizer is not None:
+            self.optimizer.restore(Values(self.waiting), self.store.step)
+            self.waiting = {}
 
     # ---- what `Trainer` asks for
 

@@ -19,7 +19,7 @@ from lamina.state.variable import Variable
 
 # A table with more elements than this, and many more than are looked up, is updated by its rows; a smaller one as a
 # whole, which takes less time than sorting the ids.
-WHOLE_TABLE_ELEMENTS = 2**14
+WHOLE_TABLE_ELEMENTS = 2**12
 WHOLE_TABLE_FACTOR = 8
 
 

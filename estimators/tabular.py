@@ -15,11 +15,11 @@ from lamina.datasets import Dataset
 from lamina.estimators.estimator import Estimator
 from lamina.estimators.feature_columns import CategoricalColumn, DenseColumn, indicator_column, infer_columns
 from lamina.estimators.hooks import NanTensorHook, Session, SessionRunHook, SessionRunValues
-from lamina.estimators.inputs import Batches, Epochs, as_features, split_element
+from lamina.estimators.inputs import Batches, Epochs, Stream, as_features, split_element
 from lamina.estimators.modes import ModeKeys
 from lamina.estimators.saving import CheckpointSaverHook
 from lamina.estimators.tabular_data import Table, check_classes, check_labels, check_weights, not_fitted
-from lamina.executor.feed import ArraySource, Source
+from lamina.executor.feed import Pass, Source
 from lamina.state.rng import default_seed
 
 # The feature that `sample_weight` becomes.
@@ -100,10 +100,10 @@ class Tabular:
         """What a copy of a trained estimator needs: arguments, what fit found out, and the variables."""
         estimator: Any = self
         public = {k: v for k, v in vars(self).items() if k.endswith("_") and not k.startswith("_")}
-        trained = {}
+        trained = dict(estimator._model.waiting)
         step = estimator._model.store.step
         if estimator._model.modes:
-            trained = {n: np.array(v.stored) for n, v in estimator._model.store.weights.items()}
+            trained |= {n: np.array(v.stored) for n, v in estimator._model.store.weights.items()}
             if estimator._model.optimizer is not None:
                 trained |= {n: np.array(v) for n, v in estimator._model.optimizer.tensors(step).items()}
         state = {"given": self._given, "inferred": self._inferred, "public": public, "trained": trained}
@@ -143,9 +143,8 @@ class Tabular:
         estimator: Any = self
         if self._inferred or estimator._model.modes:
             self._forget()
-        source, steps = self._training_source(X, y, sample_weight, first=True)
         epochs = check_int(type(self).__name__, "epochs", self._given.get("epochs", 1), 1)
-        self._train_on(Epochs(source, epochs), steps)
+        self._train_on(self._training_data(X, y, sample_weight, epochs, first=True))
         return self
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None, sample_weight: Any = None) -> Self:
@@ -162,16 +161,15 @@ class Tabular:
         """
         if classes is not None and "classes" not in self._inferred:
             self._set_classes(np.unique(np.asarray(classes)))
-        source, steps = self._training_source(X, y, sample_weight, first=not self._is_trained())
-        self._train_on(Epochs(source, 1), steps)
+        self._train_on(self._training_data(X, y, sample_weight, 1, first=not self._is_trained()))
         return self
 
-    def _train_on(self, batches: Epochs, steps: int | None) -> None:
+    def _train_on(self, batches: Pass) -> None:
         estimator: Any = self
         estimator._learn(ModeKeys.TRAIN, estimator._first("fit", batches))
         if estimator._warm_start is not None and estimator._model.store.step == 0:
             estimator._start(saves=False)
-        losses = _Losses(steps)
+        losses = _Losses(getattr(batches, "per_pass", None))
         hooks: list[SessionRunHook] = [NanTensorHook(), losses]
         if estimator._config.model_dir is not None:
             hooks.append(
@@ -186,8 +184,8 @@ class Tabular:
         self.history_ = {"loss": [*before, *losses.losses] or [session.loss]}
         self.n_iter_ = max(len(self.history_["loss"]), 1)
 
-    def _training_source(self, X: Any, y: Any, sample_weight: Any, first: bool) -> tuple[Source, int | None]:
-        """The data as a source of batches of numbers, and how many batches a pass has, if that is known."""
+    def _training_data(self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool) -> Pass:
+        """The data as batches of numbers, as many passes over it as asked for."""
         estimator: Any = self
         name = type(self).__name__
         size = check_int(name, "batch_size", self._given.get("batch_size", 32), 1)
@@ -198,7 +196,7 @@ class Tabular:
                 raise ValueError(
                     f"{name}: y and sample_weight must be left out when X is a Dataset of (features, labels)."
                 )
-            return self._dataset_source(X, first), None
+            return Epochs(self._dataset_source(X, first), epochs)
         table = Table(self, X)
         labels = self._take_labels(check_labels(self, y, table.rows), first)
         weights = check_weights(self, sample_weight, table.rows)
@@ -220,14 +218,13 @@ class Tabular:
         if not estimator._model.modes and estimator._config.tf_random_seed is None:
             estimator._model._given_seed = seed
             estimator._model.__dict__["_seed_value"] = seed
-        source = ArraySource((inputs, labels, None), min(size, table.rows), True, seed)
-        return source, source.batches
+        return Stream((inputs, labels, None), size, epochs, seed)
 
-    def _unlabelled_source(self, X: Any, first: bool) -> tuple[Source, int | None]:
-        """Data without labels as a source, in one order."""
+    def _unlabelled_data(self, X: Any, epochs: int, first: bool) -> Pass:
+        """Data without labels, in one order."""
         estimator: Any = self
         if isinstance(X, Dataset):
-            return Batches("fit", X, lambda x, y: estimator._host("fit", x, None)).source(), None
+            return Epochs(Batches("fit", X, lambda x, y: estimator._host("fit", x, None)).source(), epochs)
         table = Table(self, X)
         if not first:
             table.check(self)
@@ -235,8 +232,7 @@ class Tabular:
             self.n_features_in_ = table.width
         inputs, _ = estimator._host("fit", table.features, None)
         size = self._given.get("batch_size") or table.rows
-        source = ArraySource((inputs, None, None), min(size, table.rows), False, 0)
-        return source, source.batches
+        return Stream((inputs, None, None), size, epochs, None)
 
     def _dataset_source(self, data: Any, first: bool) -> Source:
         """A Dataset as a source; without feature columns, a pass over it finds them."""
@@ -530,7 +526,7 @@ def _tell_of_column(owner: Any) -> None:
     module = sys.modules.get("sklearn.exceptions")
     kind: type[Warning] = UserWarning if module is None else module.DataConversionWarning
     warnings.warn(
-        f"{type(owner).__name__}: A column-vector y was passed when a 1d array was expected. Pass y.ravel().",
+        f"A column-vector y was passed when a 1d array was expected. {type(owner).__name__} takes y.ravel().",
         kind,
         stacklevel=4,
     )

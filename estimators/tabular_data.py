@@ -176,6 +176,8 @@ def check_weights(owner: Any, sample_weight: Any, rows: int) -> np.ndarray | Non
         raise ValueError(f"{label}: sample_weight.shape == {weights.shape}, expected {(rows,)}!")
     if not np.isfinite(weights).all() or weights.min(initial=0) < 0:
         raise ValueError(f"{label}: sample weights must be numbers of at least 0, got {weights.min()}.")
+    if not weights.any():
+        raise ValueError(f"{label}: sample weights are all zero, so there is nothing to learn from.")
     return weights
 
 

@@ -17,7 +17,6 @@ from lamina.estimators.feature_columns import input_layer, transform_host
 from lamina.estimators.hooks import Session, SessionRunHook, SessionRunValues
 from lamina.estimators.inputs import as_features, numeric
 from lamina.estimators.modes import EstimatorSpec, ModeKeys, no_op
-from lamina.estimators.tabular import Tabular
 from lamina.estimators.variables import get_variable
 from lamina.random import SeedGenerator
 
@@ -282,10 +281,10 @@ class KMeansClustering(CannedEstimator):
             return float(self.evaluate(X, steps=1)["score"])
         return -float(self._outputs(X)["all_distances"].min(axis=1).sum())
 
-    def _training_source(self, X: Any, y: Any, sample_weight: Any, first: bool) -> tuple[Any, int | None]:
+    def _training_data(self, X: Any, y: Any, sample_weight: Any, epochs: int, first: bool) -> Any:
         if sample_weight is not None:
             raise ValueError(f"{type(self).__name__}: sample_weight has no meaning here.")
-        return Tabular._unlabelled_source(self, X, first)
+        return self._unlabelled_data(X, epochs, first)
 
     def _needs_columns(self) -> bool:
         return False
