@@ -120,9 +120,7 @@ def saver_nodes(variables: Mapping[str, tuple[np.dtype, Sequence[int]]], scope: 
     ]
     for part in ("SaveV2", "RestoreV2"):
         for what, values in (("tensor_names", names), ("shape_and_slices", [b""] * len(names))):
-            made.append(
-                node(f"{scope}/{part}/{what}", "Const", dtype=_STRING, value=string_tensor(values))  # type: ignore[arg-type]
-            )
+            made.append(node(f"{scope}/{part}/{what}", "Const", dtype=_STRING, value=string_tensor(values)))
     reads = [f"{name}/Read/ReadVariableOp" for name in names]
     given = [f"{scope}/Const", f"{scope}/SaveV2/tensor_names", f"{scope}/SaveV2/shape_and_slices", *reads]
     made.append(node(f"{scope}/SaveV2", "SaveV2", given, dtypes=dtypes))

@@ -303,7 +303,7 @@ class IterableSource(Source):
         return first
 
     @property
-    def restorable(self) -> bool:  # type: ignore[override]
+    def restorable(self) -> bool:
         """Whether the iterators of the data can tell their position and go back to it, as far as is known."""
         one = self._iterator
         return one is None or (hasattr(one, "get_state") and hasattr(one, "set_state"))
@@ -345,7 +345,7 @@ class _IterablePass(Pass):
         self.ended = False
 
     @property
-    def holding(self) -> bool:  # type: ignore[override]
+    def holding(self) -> bool:
         return self.next is not None
 
     def peek(self) -> tuple[list[np.ndarray], Any] | None:

@@ -61,7 +61,7 @@ class Adafactor(Optimizer):
         owned = self._owned()
         counts = [2 if len(v.shape) >= 2 else 1 for v in owned]
         start = len(self._slots) - sum(counts)
-        found = [self._iterations, *self._rates(), *self._slots[:start]]
+        found: list[Any] = [self._iterations, *self._rates(), *self._slots[:start]]
         for variable, count in zip(owned, counts, strict=True):
             slots = self._slots[start : start + count]
             start += count

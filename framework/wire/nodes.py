@@ -103,9 +103,9 @@ def _listed(proto: Any, dtype: np.dtype) -> np.ndarray:
         return values
     if proto.half_val:
         return np.asarray(proto.half_val, np.uint16).view(dtype)
-    for field, kind in (("scomplex_val", np.float32), ("dcomplex_val", np.float64)):
+    for field in ("scomplex_val", "dcomplex_val"):
         if getattr(proto, field):
-            parts = np.asarray(getattr(proto, field), kind)
+            parts = np.asarray(getattr(proto, field), np.float64)
             return (parts[0::2] + 1j * parts[1::2]).astype(dtype)
     for field, kind in _FIELDS.items():
         if getattr(proto, field):

@@ -163,7 +163,7 @@ def _known_arguments(cls: Any, name: str, inner: dict[str, Any]) -> dict[str, An
     """The arguments without those that are gone, and those that the class does not take and that asked for nothing."""
     if not inspect.isclass(cls):
         return inner
-    known = {*_parameters(cls), *_HINTS}
+    known = {*_parameters(cls), *_HINTS}  # type: ignore[arg-type]
     ignored = _GONE | (_UNUSED if name.startswith(("Depthwise", "Separable")) else frozenset())
     nothing: tuple[Any, ...] = (None, False, 0, 1, "", [], {})
     return {k: v for k, v in inner.items() if k in known or not (k in ignored or v in nothing)}

@@ -103,8 +103,10 @@ def load_legacy_optimizer(optimizer: Any, root: Any, path: str) -> bool:
     slots = optimizer._slots
     count = len(optimizer._parameters)
     kinds = len(slots) // count if count else 0
-    # Optimizers up to Keras 2.10 had each kind of slot for all variables, named after the variable first.
-    if len(names) == 1 + len(slots) == 1 + kinds * count and kinds and names[1].split("/")[1] not in _SLOTS:
+    # Optimizers up to Keras 2.10 had each kind of slot for all variables, named after the variable first; the names of
+    # Keras 2 end in ":0".
+    old = len(names) == 1 + len(slots) == 1 + kinds * count and kinds and names[1].endswith(":0")
+    if old and names[1].split("/")[1] not in _SLOTS:
         order = [0, *(1 + kind * count + i for i in range(count) for kind in range(kinds))]
         stored = {str(place): stored[str(i)] for place, i in enumerate(order)}
     return load_optimizer(optimizer, stored)

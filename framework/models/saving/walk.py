@@ -60,7 +60,7 @@ def _numbered(name: str, used: dict[str, int]) -> str:
 
 def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(obj, Compilable) and getattr(obj, "saves_layers_first", False):
-        yield "layers", obj.layers
+        yield "layers", obj.layers  # type: ignore[attr-defined]
     skipped = _base_names(isinstance(obj, Optimizer), isinstance(obj, Compilable))
     skipped |= getattr(obj, "_untracked", frozenset())
     names = {n for n in dir(obj) if not n.startswith("__")} - skipped
