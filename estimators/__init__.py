@@ -9,6 +9,14 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "add_metrics": "derived",
+    "model_to_estimator": "derived",
+    "plot_learning_curve": "plots",
+    "plot_confusion_matrix": "plots",
+    "plot_calibration": "plots",
+    "plot_importance": "plots",
+    "confusion_matrix": "plots",
+    "calibration": "plots",
     "KMeans": "experimental",
     "InMemoryEvaluatorHook": "early_stopping",
     "make_early_stopping_hook": "early_stopping",
@@ -78,6 +86,7 @@ _NAMES = {
     "regressor_parse_example_spec": "feature_columns",
 }
 _MODULES = {
+    "export": "export",
     "experimental": "experimental",
     "feature_column": "feature_columns",
     "metrics": "metrics",

@@ -16,6 +16,7 @@ from lamina.core.checks import check_int
 from lamina.core.errors import describe, did_you_mean, listing
 from lamina.estimators import running
 from lamina.estimators.evaluation import EvaluationResults, evaluate_model, write_summary
+from lamina.estimators.export import export_saved_model
 from lamina.estimators.feature_columns import FeatureColumn, transform_host
 from lamina.estimators.heads import Head
 from lamina.estimators.hooks import (
@@ -33,6 +34,7 @@ from lamina.estimators.model import EstimatorModel, call_with
 from lamina.estimators.modes import EstimatorSpec, ModeKeys
 from lamina.estimators.run_config import RunConfig
 from lamina.estimators.saving import CheckpointSaverHook, load_tensors, open_checkpoint, tensors_of
+from lamina.estimators.summary import summary_text
 from lamina.estimators.variables import GLOBAL_STEP
 from lamina.estimators.warm_start import check_warm_start, warm_start
 from lamina.executor.feed import Pass
@@ -116,6 +118,10 @@ class Estimator:
         self._running = False
         self._results: dict[str, dict[int, dict[str, Any]]] = {}  # of evaluations: by name, by step
         self._added_metrics: Callable[..., dict[str, Any]] | None = None
+        self._new_model()
+
+    def _setup_again(self) -> None:
+        """Gives a copy of an estimator a model of its own."""
         self._new_model()
 
     def _new_model(self) -> None:
@@ -475,6 +481,49 @@ class Estimator:
             )
         for i in range(next(iter(lengths.values()))):
             yield {k: v[i] for k, v in found.items()}
+
+    # ---- export, and what there is to see
+
+    def export_saved_model(
+        self,
+        export_dir_base: str | os.PathLike,
+        serving_input_receiver_fn: Callable[[], Any],
+        assets_extra: Mapping[str, str] | None = None,
+        as_text: bool = False,
+        checkpoint_path: str | None = None,
+        experimental_mode: str = ModeKeys.PREDICT,
+    ) -> str:
+        """Writes predictions as a SavedModel, which TensorFlow's servers load.
+
+        The signatures "serving_default" and "predict" take features and give the predictions that are numbers.
+        Features are fed as they are; text, which becomes ids on the host, is not taken.
+
+        Args:
+            export_dir_base: the folder in which a folder named by the time is made.
+            serving_input_receiver_fn: says what the model is fed: see
+                `estimators.export.build_raw_serving_input_receiver_fn`.
+            assets_extra: files to add, by their name in the export.
+            as_text: not offered: an error if it is set.
+            checkpoint_path: the checkpoint; by default the latest of the folder.
+            experimental_mode: "infer", nothing else.
+
+        Returns:
+            The folder of the export.
+
+        Raises:
+            ValueError: nothing is trained, or a feature is text.
+        """
+        return export_saved_model(
+            self, export_dir_base, serving_input_receiver_fn, assets_extra, as_text, checkpoint_path, experimental_mode
+        )
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Prints the feature columns, the head, the variables and the number of steps.
+
+        Args:
+            print_fn: called with the text in the place of `print`.
+        """
+        (print if print_fn is None else print_fn)(summary_text(self))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} model_dir={self._config.model_dir!r}>"

@@ -56,6 +56,11 @@ class CannedEstimator(Tabular, Estimator):
         self._setup(given.get("model_dir"), given.get("config"), given.get("warm_start_from"))
         self._check_arguments()
 
+    def _setup_again(self) -> None:
+        """Gives a copy of an estimator a model and optimizers of its own."""
+        self._new_model()
+        self._check_arguments()
+
     def _argument(self, name: str) -> Any:
         """A constructor's argument, or what `fit` found out in its place."""
         return self._inferred.get(name, self._given.get(name))
