@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lamina.core.checks import check_choice
+from lamina.export.onnx.writer import write_onnx
 from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS
 from lamina.export.stablehlo.writer import write_stablehlo
@@ -20,6 +21,7 @@ DEFAULT = "serving_default"
 FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
     "saved_model": ("tensorflow", write_saved_model),
     "frozen": ("tensorflow", write_frozen),
+    "onnx": ("onnx", write_onnx),
     "stablehlo": ("stablehlo", write_stablehlo),
 }
 ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}

@@ -50,13 +50,13 @@ def slice_(x: Any, *, start: Sequence[Any], stop: Sequence[Any], strides: Sequen
 @op("DynamicSlice", "shape")
 def dynamic_slice(x: Any, *starts: Any, sizes: Sequence[Any]) -> Any:
     """A block of the given sizes from starts that are scalars, moved inside x where it would reach beyond."""
-    return lax.dynamic_slice(x, starts, sizes)
+    return lax.dynamic_slice(x, starts, sizes, allow_negative_indices=False)
 
 
 @op("DynamicUpdate", "shape")
 def dynamic_update(x: Any, update: Any, *starts: Any) -> Any:
     """X with a block replaced, from starts that are scalars, moved inside x where it would reach beyond."""
-    return lax.dynamic_update_slice(x, update, starts)
+    return lax.dynamic_update_slice(x, update, starts, allow_negative_indices=False)
 
 
 @op("Pad", "shape")

@@ -172,8 +172,8 @@ def _plain(call: Callable[..., list[Any]]) -> Callable[..., Any]:
 
 def inline(b: Builder, fn: Callable[..., Any], inputs: Sequence[Value]) -> list[Value]:
     """The instructions of what `fn` computes; ops of lamina that it calls are kept whole."""
-    with marking():
-        closed = jax.make_jaxpr(fn)(*(struct(v) for v in inputs))
+    with marking():  # a new function: jax would give the trace of `fn` without marks again
+        closed = jax.make_jaxpr(lambda *x: fn(*x))(*(struct(v) for v in inputs))
     return lower(b, closed.jaxpr, closed.consts, inputs)
 
 

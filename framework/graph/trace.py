@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from lamina.core.errors import describe, owner_label
 from lamina.graph.builder import Builder
-from lamina.graph.dims import dims_of, spec_of
+from lamina.graph.dims import dims_of, names_in, spec_of
 from lamina.graph.graph import Graph
 from lamina.graph.lower import lower
 from lamina.ops.marking import marking
@@ -88,7 +89,8 @@ def trace(
         return fn(*args, training=False) if is_layer else fn(*args)
 
     seen = _Recorder()
-    with marking(), _hints(label):
+    sizes = {n for s in structs for d in dims_of(s.shape) for n in names_in(d)}
+    with marking(), _hints(label, sizes):
         with seen:
             jax.eval_shape(run, *structs)
         variables = list(seen.met.values())
@@ -127,8 +129,8 @@ class _Recorder(ScratchFrame):
 class _hints:
     """Adds to errors of tracing what may be done about them."""
 
-    def __init__(self, label: str):
-        self.label = label
+    def __init__(self, label: str, sizes: set[str]):
+        self.label, self.sizes = label, sizes
 
     def __enter__(self) -> None:
         pass
@@ -138,7 +140,9 @@ class _hints:
             return
         if issubclass(kind, (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError)):
             raise ValueError(f"trace: {self.label} cannot be traced. {VALUE_HINT}") from error
-        if issubclass(kind, jax.errors.InconclusiveDimensionOperation):
+        shapes = issubclass(kind, (TypeError, ValueError)) and "shape" in str(error)
+        named = shapes and any(re.search(rf"\b{size}\b", str(error)) for size in self.sizes)
+        if named or issubclass(kind, jax.errors.InconclusiveDimensionOperation):
             raise ValueError(f"trace: {self.label}: {SIZE_HINT} {error}") from error
 
 

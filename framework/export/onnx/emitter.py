@@ -19,8 +19,8 @@ import numpy as np
 from lamina.export.onnx.table import TABLE
 from lamina.export.onnx.tensors import NUMBERS
 from lamina.export.rules import Gap, Target, Unsupported
+from lamina.graph.base import GraphBase
 from lamina.graph.dims import Dim, parse
-from lamina.graph.graph import Graph
 from lamina.graph.ir import Instr, Value
 
 INT64 = np.dtype("int64")
@@ -312,7 +312,7 @@ class Emitter:
 
     # ---- graphs
 
-    def graph(self, graph: Graph, inputs: Sequence[str]) -> list[str]:
+    def graph(self, graph: GraphBase, inputs: Sequence[str]) -> list[str]:
         """Adds the instructions of a graph; what cannot be written is added to the file's gaps.
 
         Args:
@@ -328,7 +328,6 @@ class Emitter:
             self.file.known[value] = np.asarray(array)
         for instr in graph.instrs:
             self._instruction(instr)
-        self.path = ""
         return [self.take(v) for v in graph.outputs]
 
     def _instruction(self, instr: Instr) -> None:

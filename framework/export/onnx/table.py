@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from lamina.export.rules import target
-from lamina.graph.graph import Graph
+from lamina.graph.base import GraphBase
 from lamina.graph.ir import Instr
 
 TABLE = target("onnx")
@@ -15,7 +14,7 @@ OPSETS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 """Versions of the op set that can be written, with the oldest version of the file format that knows each."""
 
 
-def expands(instr: Instr, graph: Graph, opset: int) -> bool:
+def expands(instr: Instr, graph: GraphBase, opset: int) -> bool:
     """Whether an instruction is to be written out in terms of other ops of the table."""
     if TABLE.expands(instr):
         return True
@@ -27,13 +26,5 @@ def expands(instr: Instr, graph: Graph, opset: int) -> bool:
         return opset < 17 or axes != tuple(range(rank - len(axes), rank))
     if instr.op == "BatchNorm":
         return rank < 2
-    if instr.op in ("LSTM", "GRU"):  # ONNX has the gates in another order: only known weights are put into it
-        return any(v not in graph.constants for v in instr.inputs[-3:])
-    if instr.op == "MaxPool":
-        return False
-    return False
-
-
-def elements(shape: Any) -> int:
-    """The number of elements of a static shape."""
-    return math.prod(int(d) for d in shape)
+    # ONNX has the weights of recurrent layers in another order, into which only known ones are put
+    return instr.op in ("LSTM", "GRU") and any(v not in graph.constants for v in instr.inputs[-3:])

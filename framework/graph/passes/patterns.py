@@ -61,18 +61,22 @@ def _silu(r: Rewriter, instr: Instr) -> Any:
 
 
 def _mean(r: Rewriter, instr: Instr) -> Any:
-    if instr.op not in ("Mul", "Div"):
+    """sum / n, also where the sum got its reduced axes back as axes of size 1."""
+    if instr.op != "Div":
         return None
     total, factor = instr.inputs
-    made = r.made_by(total, "ReduceSum")
-    if made is None or not r.only_use(total) or total.dtype.kind != "f":
+    reshaped = r.made_by(total, "Reshape")
+    made = r.made_by(total if reshaped is None else reshaped.inputs[0], "ReduceSum")
+    if made is None or not r.only_use(total) or total.dtype.kind != "f" or factor.shape:
         return None
-    sizes = [made.inputs[0].shape[a] for a in made.attrs["axes"]]
-    if not all(isinstance(d, int) for d in sizes) or factor.shape:
+    shape, axes = made.inputs[0].shape, made.attrs["axes"]
+    sizes = [shape[a] for a in axes]
+    if not all(isinstance(d, int) for d in sizes) or not r.is_number(factor, math.prod(sizes)):  # type: ignore[arg-type]
         return None
-    count = math.prod(sizes)
-    if instr.op == "Div" and r.is_number(factor, count):
+    if reshaped is None:
         return "ReduceMean", made.inputs, made.attrs
+    if tuple(total.shape) == tuple(1 if i in axes else d for i, d in enumerate(shape)):
+        return "ReduceMean", made.inputs, {"axes": axes, "keepdims": True}
     return None
 
 

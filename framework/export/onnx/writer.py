@@ -1,0 +1,285 @@
+"""Writes a graph as an ONNX file, which is checked before it gets its name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.checkpoint.files import replacing, sync_folder
+from lamina.core.checks import check_choice
+from lamina.export.onnx import array_rules, network_rules, rules  # noqa: F401  they fill the table
+from lamina.export.onnx.emitter import Body, Emitter, File, Node
+from lamina.export.onnx.half import halve
+from lamina.export.onnx.table import OPSETS, expands
+from lamina.export.onnx.tensors import EXTERNAL, NUMBERS, little_endian, onnx_package, to_tensor
+from lamina.export.report import ExportReport
+from lamina.export.rules import ExportError, Gap
+from lamina.graph.base import GraphBase
+from lamina.graph.expand import expand
+from lamina.graph.ir import Value
+from lamina.graph.passes.order import optimize as run_passes
+
+MOST_BYTES = 2**31 - 2**20
+"""The size that a protobuf message must stay below, less what surrounds the weights."""
+OUTSIDE = 1024
+"""Tensors of fewer bytes stay in the model when its weights are in another file."""
+PASSES = ("constant_folding", "common_subexpressions", "patterns", "batch_norm_folding", "bias_fusion", "dead_code")
+"""What is done to a graph before it is written; transposes are left to the emitter."""
+_ALIGNED = 4096
+
+
+def write_onnx(
+    graphs: Mapping[str, GraphBase],
+    path: str | os.PathLike,
+    opset: int = 17,
+    precision: str = "float32",
+    external_data: bool | None = None,
+    optimize: bool = True,
+    metadata: Mapping[str, str] | None = None,
+) -> ExportReport:
+    """Writes one graph as an ONNX file.
+
+    Args:
+        graphs: one graph by the name of its signature.
+        path: the file.
+        opset: the version of the op set, from 13 to 21.
+        precision: `"float32"`, or `"float16"` for weights and arithmetic; inputs and outputs stay float32.
+        external_data: whether weights lie in a file beside the model, `path` with `.data` behind it; None for where
+            the model would be larger than 2 GiB, which its format cannot hold.
+        optimize: whether constants are folded, normalisation is folded into convolutions, and ops written in primitives
+            are recognised first.
+        metadata: texts by name that the file keeps.
+
+    Raises:
+        ExportError: an op cannot be written.
+        ValueError: there are several graphs, or an argument is none of those above.
+        ImportError: the package onnx is not installed.
+    """
+    onnx = onnx_package("export to onnx")
+    if len(graphs) != 1:
+        raise ValueError(
+            f"export to onnx: an ONNX file holds one signature, got {sorted(graphs)}. Write each to a file of its own."
+        )
+    check_choice("export to onnx", "opset", opset, OPSETS)
+    check_choice("export to onnx", "precision", precision, ("float32", "float16"))
+    ((signature, graph),) = graphs.items()
+    written = _Written(graph, opset, precision, optimize)
+    size = sum(array.nbytes for array in written.file.tensors.values())
+    external = size > MOST_BYTES if external_data is None else external_data
+    path = Path(path)
+    data = f"{path.name}.data" if external else None
+    model = written.model(onnx, signature, data, {"precision": precision, **(metadata or {})})
+    if data is None:
+        _check(onnx, model)
+        content = model.SerializeToString(deterministic=True)
+        with replacing(path) as file:
+            file.write(content)
+        total = len(content)
+    else:
+        total = _write_with_data(onnx, model, written.outside(), path, data)
+    return written.report(os.fspath(path), total, signature)
+
+
+class _Written:
+    """A graph as nodes and tensors, ready to become a message.
+
+    Args:
+        graph: the graph.
+        opset: the version of the op set.
+        precision: "float32" or "float16".
+        optimize: whether the passes are run.
+    """
+
+    def __init__(self, graph: GraphBase, opset: int, precision: str, optimize: bool):
+        if optimize:
+            graph = run_passes(graph, PASSES)
+        graph = expand(graph, lambda instr: expands(instr, graph, opset))
+        if optimize:
+            graph = run_passes(graph, PASSES[:2])
+        if precision == "float16":
+            graph = halve(graph)
+        self.graph, self.opset, self.precision = graph, opset, precision
+        self.file = File(opset)
+        e = Emitter(self.file)
+        self.inputs = [self.file.unique(name) for name in graph.input_names]
+        self.outputs = [self.file.unique(name) for name in graph.output_names]
+        self.renamed = {new: old for old, new in zip(graph.output_names, self.outputs, strict=True) if old != new}
+        gaps = [
+            Gap("input", name, f"ONNX files know no dtype {value.dtype}")
+            for name, value in zip(graph.input_names, graph.inputs, strict=True)
+            if value.dtype not in NUMBERS
+        ]
+        for value, name in zip(graph.inputs, self.inputs, strict=True):
+            e.knows(value, name)
+        made = e.graph(graph, self.inputs)
+        gaps += self.file.gaps
+        if gaps:
+            cure = " Write them in terms of other ops, pass a later opset, or add a rule with register_rule."
+            raise ExportError("onnx", gaps, cure)
+        self.nodes = e.nodes
+        self._name_outputs(made)
+
+    def _name_outputs(self, made: list[str]) -> None:
+        """Gives the tensors that go out the names of the outputs."""
+        producers = {output for node in self.nodes for output in node.outputs}
+        names: dict[str, str] = {}
+        for tensor, name in zip(made, self.outputs, strict=True):
+            if tensor in producers and tensor not in names:
+                names[tensor] = name
+            else:
+                source = names.get(tensor, tensor)
+                self.nodes.append(Node("Identity", self.file.unique(f"{name}/Identity"), [source], [name]))
+        _rename(self.nodes, names)
+
+    def outside(self) -> list[tuple[str, np.ndarray]]:
+        """The tensors that are large enough for a file of their own."""
+        return [(name, array) for name, array in self.file.tensors.items() if array.nbytes >= OUTSIDE]
+
+    def model(self, onnx: Any, signature: str, data: str | None, metadata: Mapping[str, str]) -> Any:
+        """The message.
+
+        Args:
+            onnx: the package.
+            signature: the name of the signature.
+            data: the name of the file for large tensors, or None.
+            metadata: texts by name.
+        """
+        model = onnx.ModelProto(ir_version=OPSETS[self.opset], producer_name="lamina")
+        domains = {node.domain for node in _all(self.nodes)} - {""}
+        model.opset_import.add(domain="", version=self.opset)
+        for domain in sorted(domains):
+            model.opset_import.add(domain=domain, version=1)
+        for key, value in {"signature": signature, **metadata}.items():
+            model.metadata_props.add(key=key, value=str(value))
+        made = model.graph
+        made.name = self.graph.name
+        _fill(onnx, made, self.nodes)
+        for side, names, values in (
+            (made.input, self.inputs, self.graph.inputs),
+            (made.output, self.outputs, self.graph.outputs),
+        ):
+            for name, value in zip(names, values, strict=True):
+                _declare(side.add(), name, value)
+        places = _places(self.outside()) if data is not None else {}
+        for name, array in self.file.tensors.items():
+            if name not in places:
+                made.initializer.append(to_tensor(onnx, name, array))
+                continue
+            tensor = made.initializer.add(name=name, data_type=NUMBERS[array.dtype], dims=array.shape)
+            tensor.data_location = EXTERNAL
+            for key, number in (("location", data), ("offset", places[name]), ("length", array.nbytes)):
+                tensor.external_data.add(key=key, value=str(number))
+        return model
+
+    def report(self, path: str, size: int, signature: str) -> ExportReport:
+        """What was written."""
+        arrays = [a for a in self.graph.constants.values() if np.size(a) > 1]
+        dtypes = Counter(np.asarray(a).dtype.name for a in arrays if np.asarray(a).dtype.kind == "f")
+        return ExportReport(
+            format="onnx",
+            path=path,
+            bytes=size,
+            parameters=sum(int(np.size(a)) for a in arrays),
+            precision=dtypes.most_common(1)[0][0] if dtypes else self.precision,
+            ops=Counter(node.op for node in _all(self.nodes)),
+            signatures={signature: (list(self.inputs), list(self.outputs))},
+            fallbacks=[
+                ("", old, f"is named '{new}', since an input has its name") for new, old in self.renamed.items()
+            ],
+        )
+
+
+def _all(nodes: Sequence[Node]) -> Iterator[Node]:
+    """Nodes, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for attribute in node.attrs.values():
+            if isinstance(attribute, Body):
+                yield from _all(attribute.nodes)
+
+
+def _rename(nodes: Sequence[Node], names: Mapping[str, str]) -> None:
+    for node in nodes:
+        node.inputs = [names.get(n, n) for n in node.inputs]
+        node.outputs = [names.get(n, n) for n in node.outputs]
+        for attribute in node.attrs.values():
+            if isinstance(attribute, Body):
+                _rename(attribute.nodes, names)
+
+
+def _fill(onnx: Any, graph: Any, nodes: Sequence[Node]) -> None:
+    """Adds nodes to a GraphProto."""
+    for node in nodes:
+        made = graph.node.add(op_type=node.op, name=node.name, domain=node.domain)
+        made.input.extend(node.inputs)
+        made.output.extend(node.outputs)
+        for key, value in sorted(node.attrs.items()):
+            if isinstance(value, Body):
+                attribute = made.attribute.add(name=key, type=onnx.AttributeProto.GRAPH)
+                attribute.g.name = value.name
+                _fill(onnx, attribute.g, value.nodes)
+                for side, pairs in ((attribute.g.input, value.inputs), (attribute.g.output, value.outputs)):
+                    for name, typed in pairs:
+                        _declare(side.add(), name, typed)
+            elif isinstance(value, np.ndarray):
+                made.attribute.append(onnx.helper.make_attribute(key, to_tensor(onnx, key, value)))
+            else:
+                made.attribute.append(onnx.helper.make_attribute(key, value))
+
+
+def _declare(info: Any, name: str, value: Value) -> None:
+    """Fills a ValueInfoProto; sizes that are not known have a name."""
+    info.name = name
+    info.type.tensor_type.elem_type = NUMBERS[value.dtype]
+    info.type.tensor_type.shape.SetInParent()
+    for dim in value.shape:
+        if isinstance(dim, int):
+            info.type.tensor_type.shape.dim.add(dim_value=dim)
+        else:
+            info.type.tensor_type.shape.dim.add(dim_param=dim)
+
+
+def _places(arrays: Sequence[tuple[str, np.ndarray]]) -> dict[str, int]:
+    """Where each tensor begins, at a page of memory."""
+    places, offset = {}, 0
+    for name, array in arrays:
+        places[name] = offset
+        offset += -(-array.nbytes // _ALIGNED) * _ALIGNED
+    return places
+
+
+def _check(onnx: Any, model: Any) -> None:
+    """Runs the checker and strict shape inference of the package onnx."""
+    onnx.checker.check_model(model, full_check=True)
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+
+
+def _write_with_data(onnx: Any, model: Any, arrays: Sequence[tuple[str, np.ndarray]], path: Path, data: str) -> int:
+    """Writes a model and the file of its tensors in a folder beside the path, checks them there, and moves both."""
+    work = Path(tempfile.mkdtemp(prefix=f"{path.name}.tmp", dir=path.parent))
+    try:
+        with replacing(work / data) as file:
+            end = 0
+            for (_, array), place in zip(arrays, _places(arrays).values(), strict=True):
+                file.write(b"\0" * (place - end))
+                content = memoryview(np.ascontiguousarray(little_endian(array))).cast("B")
+                file.write(content)
+                end = place + len(content)
+        with replacing(work / path.name) as file:
+            file.write(model.SerializeToString(deterministic=True))
+        onnx.checker.check_model(os.fspath(work / path.name), full_check=True)
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+        total = sum((work / name).stat().st_size for name in (data, path.name))
+        os.replace(work / data, path.parent / data)
+        os.replace(work / path.name, path)
+        sync_folder(path.parent)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return total

@@ -1,0 +1,1 @@
+"""TFLite: models as FlatBuffers that LiteRT and TFLite Micro run."""
