@@ -245,7 +245,7 @@ def _reduce(e: Emitter, instr: Instr) -> None:
     perm, x = e.current(value)
     dtype = value.dtype
     op = {"ReduceAnd": "ReduceMin", "ReduceOr": "ReduceMax"}.get(instr.op, instr.op)
-    wide = INT32 if dtype == bool else WIDER.get(dtype, dtype)
+    wide = INT32 if dtype.kind == "b" else WIDER.get(dtype, dtype)
     if not axes:
         e.give(instr.output, x, perm)
         return
@@ -258,7 +258,7 @@ def _reduce(e: Emitter, instr: Instr) -> None:
 def _arg(e: Emitter, instr: Instr) -> None:
     value, axis = instr.inputs[0], int(instr.attrs["axis"])
     perm, x = e.current(value)
-    x = e.cast(x, value.dtype, INT32 if value.dtype == bool else WIDER.get(value.dtype, value.dtype))
+    x = e.cast(x, value.dtype, INT32 if value.dtype.kind == "b" else WIDER.get(value.dtype, value.dtype))
     place = e.node(instr.op, [x], axis=perm.index(axis), keepdims=0)
     e.give(instr.output, e.cast(place, INT64, instr.output.dtype), _left(perm, [axis], False))
 
@@ -278,7 +278,7 @@ def _cum_sum(e: Emitter, instr: Instr) -> None:
 def _cumulative(e: Emitter, instr: Instr, x: str) -> str:
     """ONNX has no such op: a loop along the axis."""
     value, axis, dtype = instr.output, int(instr.attrs["axis"]), instr.output.dtype
-    if dtype == bool:
+    if dtype.kind == "b":
         raise Unsupported("running products and maxima of truth values have no counterpart")
     wide = WIDER.get(dtype, dtype)
     rest = Dims(d for i, d in enumerate(value.shape) if i != axis)
@@ -308,7 +308,7 @@ def _top_k(e: Emitter, instr: Instr) -> None:
     value, dtype = instr.inputs[0], instr.inputs[0].dtype
     axis = len(value.shape) - 1 if instr.op == "TopK" else int(instr.attrs["axis"])
     perm, x = e.current(value)
-    wide = INT32 if dtype == bool else WIDER.get(dtype, dtype)
+    wide = INT32 if dtype.kind == "b" else WIDER.get(dtype, dtype)
     k = e.ints(instr.attrs["k"]) if instr.op == "TopK" else e.size(value.shape[axis])
     given = [e.cast(x, dtype, wide), k]
     made = e.node("TopK", given, outputs=2, axis=perm.index(axis), largest=int(instr.op == "TopK"), sorted=1)

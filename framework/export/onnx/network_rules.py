@@ -110,17 +110,14 @@ def _conv_transpose(e: Emitter, instr: Instr) -> None:
     e.give(instr.output, _activated(e, instr, y), first(x))
 
 
-def _windows(e: Emitter, instr: Instr, fill: float) -> tuple[str, dict[str, Any]]:
-    """The input of a pool and its attributes; padding as wide as the window is added to the input."""
-    value = instr.inputs[0]
-    x = e.take(value, first(value))
-    window, pads = [int(w) for w in instr.attrs["window"]], [tuple(p) for p in instr.attrs["pads"]]
+def _pool(e: Emitter, instr: Instr, **more: Any) -> None:
+    value, window, pads = instr.inputs[0], [int(w) for w in instr.attrs["window"]], instr.attrs["pads"]
     if any(max(p) >= w for p, w in zip(pads, window, strict=True)):
-        amounts = e.ints(0, 0, *(lo for lo, _ in pads), 0, 0, *(hi for _, hi in pads))
-        x = e.node("Pad", [x, amounts, e.constant(fill, value.dtype)], mode="constant")
-        pads = [(0, 0)] * len(window)
+        raise Unsupported("pooling in ONNX must be padded by less than its window")
     strides = [int(s) for s in instr.attrs["strides"]]
-    return x, {"kernel_shape": window, "strides": strides, "pads": _pads(pads)}
+    x = e.take(value, first(value))
+    y = e.node(instr.op, [x], kernel_shape=window, strides=strides, pads=_pads(pads), **more)
+    e.give(instr.output, y, first(value))
 
 
 @TABLE.rule("MaxPool")
@@ -129,18 +126,14 @@ def _max_pool(e: Emitter, instr: Instr) -> None:
     dtype = instr.output.dtype
     if dtype.kind != "f" and dtype not in (np.dtype("int8"), np.dtype("uint8")):
         raise Unsupported(f"ONNX pools floats and 8-bit integers, not {dtype}")
-    x, attributes = _windows(e, instr, -np.inf if dtype.kind == "f" else np.iinfo(dtype).min)
-    e.give(instr.output, e.node("MaxPool", [x], **attributes), first(instr.output))
+    _pool(e, instr)
 
 
 @TABLE.rule("AveragePool")
 @free
 def _average_pool(e: Emitter, instr: Instr) -> None:
     """The part of a window that lies in the padding is not counted."""
-    if any(max(p) >= w for p, w in zip(instr.attrs["pads"], instr.attrs["window"], strict=True)):
-        raise Unsupported("average pooling in ONNX must be padded by less than its window")
-    x, attributes = _windows(e, instr, 0.0)
-    e.give(instr.output, e.node("AveragePool", [x], count_include_pad=0, **attributes), first(instr.output))
+    _pool(e, instr, count_include_pad=0)
 
 
 @TABLE.rule("Resize")

