@@ -58,7 +58,8 @@ def main() -> int:
     shared = Path(sys.argv[1])
     problems = run_golden(shared)
     problems += run_other(shared, "golden_data", "run_golden_data.py", 309)
-    problems += run_other(shared, "golden_ckpt", "run_golden_ckpt.py", 10)  # the rest waits for SavedModel
+    problems += run_other(shared, "golden_ckpt", "run_golden_ckpt.py", 19)
+    problems += run_other(shared, "golden_estimators", "run_golden_estimators.py", 246)
     for problem in problems:
         print("FAILED", problem)
     print(f"reference values: {'as expected' if not problems else f'{len(problems)} problems'}")
