@@ -95,6 +95,7 @@ class Metric(Configurable):
         name = name or "variable"
         variable = Variable(initializer, shape=shape, dtype=dtype, trainable=False, autocast=False, name=name)
         variable.path = f"{self.name}/{name}"
+        variable.of_metric = True
         self._variables.append(variable)
         return variable
 

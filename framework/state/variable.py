@@ -74,6 +74,8 @@ class Variable:
 
     __array_priority__ = 100
 
+    of_metric = False  # whether it is the state of a metric rather than a weight
+
     def __init__(
         self,
         initializer: Any,
