@@ -75,7 +75,7 @@ class Estimator:
         ...     return est.EstimatorSpec(mode, loss=loss, optimizer=est.optimizers.SGD(0.1))
         >>> x = np.ones((8, 1), "float32")
         >>> e = Estimator(model_fn).train(lambda: Dataset.from_tensor_slices((x, 3 * x)).batch(4).repeat(), steps=100)
-        >>> round(float(e.get_variable_value("w")), 3)
+        >>> round(e.get_variable_value("w").item(), 3)
         3.0
     """
 

@@ -12,11 +12,12 @@ import pytest
 
 import lamina
 import lamina.datasets
+import lamina.estimators
 
 
 def names():
     found = ["lamina"]
-    for package in (lamina, lamina.datasets):
+    for package in (lamina, lamina.datasets, lamina.estimators):
         found += [m.name for m in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
     return sorted({n for n in found if n != "lamina.cli.main"})
 
