@@ -186,7 +186,7 @@ class Program:
                     raise
                 raise ValueError(f"Node '{name}' ({node.op}): {error}") from error
             out = out if isinstance(out, (list, tuple)) else [out]
-            known[name] = [np.asarray(x, object) if export.is_symbolic_dim(x) else x for x in out]
+            known[name] = [np.asarray(x, object) if isinstance(x, int) or export.is_symbolic_dim(x) else x for x in out]
         return [get(f) for f in fetches if body.parse(f)[0] in known and known[body.parse(f)[0]]]
 
     def _node(self, node: Any, inputs: list[Any], variables: Any, control: bool, depth: int) -> Any:

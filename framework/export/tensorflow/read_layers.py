@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from lamina.export.tensorflow.node_attrs import Attrs
-from lamina.export.tensorflow.read_ops import array, is_known, library, number, reads, sizes
+from lamina.export.tensorflow.read_ops import array, cast, is_known, library, number, reads, sizes
 from lamina.ops.conv import conv, depthwise_conv, from_last, pads_of, to_last
 from lamina.ops.nn import batch_normalization, depth_to_space, one_hot, space_to_depth
 from lamina.ops.pool import average_pool, max_pool
@@ -119,13 +119,13 @@ REDUCTIONS = {"Sum": "sum", "Mean": "mean", "Max": "max", "Min": "min", "Prod": 
 def _reduce(a: Attrs, x: Any, axes: Any) -> Any:
     at, keep = tuple(i % x.ndim for i in sizes(axes, "the axes")), a.b("keep_dims")
     out = getattr(library(x), REDUCTIONS[a.node.op])(x, axis=at, keepdims=keep)
-    return np.asarray(out, object) if x.dtype == object else out.astype(x.dtype)
+    return np.asarray(out, object) if x.dtype == object else cast(out, x.dtype)
 
 
 @reads("ArgMax", "ArgMin")
 def _arg(a: Attrs, x: Any, axis: Any) -> Any:
     fn = jnp.argmax if a.node.op == "ArgMax" else jnp.argmin
-    return fn(jnp.asarray(x), number(axis)).astype(a.dtype("output_type", np.int64))
+    return cast(fn(jnp.asarray(x), number(axis)), a.dtype("output_type", np.int64))
 
 
 @reads("Cumsum", "Cumprod")
@@ -144,7 +144,7 @@ def _cumulative(a: Attrs, x: Any, axis: Any) -> Any:
 @reads("TopKV2")
 def _top_k(a: Attrs, x: Any, k: Any) -> list[Any]:
     values, places = lax.top_k(jnp.asarray(x), number(k, "k"))
-    return [values, places.astype(a.dtype("index_type", np.int32))]
+    return [values, cast(places, a.dtype("index_type", np.int32))]
 
 
 @reads("L2Loss")

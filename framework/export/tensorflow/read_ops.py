@@ -49,6 +49,11 @@ def array(x: Any) -> Any:
     return x
 
 
+def cast(x: Any, dtype: Any) -> Any:
+    """`x` in another dtype, or in the nearest that jax is set to hold."""
+    return x.astype(dtype) if is_known(x) else x.astype(jax.dtypes.canonicalize_dtype(dtype))
+
+
 def sizes(x: Any, what: str = "a shape") -> tuple[Any, ...]:
     """A vector of sizes as a tuple; it must be known.
 
@@ -116,7 +121,7 @@ for _op, _fn in {
 
 @reads("RealDiv")
 def _real_div(a: Attrs, x: Any, y: Any) -> Any:
-    return library(x, y).divide(array(x), array(y)).astype(a.dtype("T", np.float32))
+    return cast(library(x, y).divide(array(x), array(y)), a.dtype("T", np.float32))
 
 
 @reads("TruncateDiv", "Div")
@@ -136,7 +141,7 @@ def _leaky_relu(a: Attrs, x: Any) -> Any:
 def _cast(a: Attrs, x: Any) -> Any:
     if is_known(x) and x.dtype == object:  # sizes stay what they are
         return x
-    return x.astype(a.dtype("DstT"))
+    return cast(x, a.dtype("DstT"))
 
 
 @reads(

@@ -54,7 +54,9 @@ class _Program:
             e.allow_xla = allow_xla
             e._names = names
             weights = self._weights(graph, names) if keep_variables else None
-            self.parameters.update({id(a): a for a in graph.constants.values() if np.size(a) > 1})
+            self.parameters.update(
+                {id(a): a for v, a in graph.constants.items() if v in graph.variables or np.size(a) > 1}
+            )
             inputs = [
                 e.node("Placeholder", [], name, dtype=value.dtype, shape=unknown_shape(value))
                 for name, value in zip(graph.input_names, graph.inputs, strict=True)

@@ -48,10 +48,8 @@ def _cancel(graph: Any) -> Any:
             if inner is None:
                 continue
             perm = tuple(inner.attrs["perm"][p] for p in instr.attrs["perm"])
-            if perm == tuple(range(len(perm))) and instr.output not in r.graph.outputs:
+            if perm == tuple(range(len(perm))):
                 r.replaced[instr.output] = inner.inputs[0]
-            elif perm == tuple(range(len(perm))):
-                r.swap(instr, "Identity", inner.inputs)
             else:
                 r.swap(instr, "Transpose", inner.inputs, perm=perm)
         elif instr.op == "Reshape":
@@ -59,6 +57,6 @@ def _cancel(graph: Any) -> Any:
             if inner is not None:
                 r.swap(instr, "Reshape", inner.inputs, **instr.attrs)
             current = r.producers[instr.output].inputs[0]
-            if tuple(current.shape) == tuple(instr.output.shape) and instr.output not in r.graph.outputs:
+            if tuple(current.shape) == tuple(instr.output.shape):
                 r.replaced[instr.output] = current
     return r.done()
