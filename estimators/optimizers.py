@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,7 +84,7 @@ def get_optimizer(
         argument: the argument, as errors name it.
 
     Returns:
-        An optimizer that is built for no variables yet: a copy, if the one given is.
+        An optimizer that is built for no variables yet: a copy of the one given.
 
     Raises:
         ValueError: the name is unknown.
@@ -94,12 +94,13 @@ def get_optimizer(
         lowered = {k.lower(): k for k in _BY_NAME}
         name = lowered.get(identifier.lower(), identifier)
         return _BY_NAME[check_choice(owner, argument, name, _BY_NAME)](learning_rate)
-    if not isinstance(identifier, optimizers.Optimizer) and inspect.isfunction(identifier):
+    if callable(identifier) and not isinstance(identifier, (optimizers.Optimizer, type)):
         identifier = identifier()
     if isinstance(identifier, (optimizers.Optimizer, type)) or hasattr(identifier, "update"):
         found = optimizers.get(identifier)
-        return type(found).from_config(found.get_config()) if found.built else found
+        # A copy, since two estimators may be given one optimizer.
+        return type(found).from_config(found.get_config()) if found.built else copy.deepcopy(found)
     raise TypeError(
-        f"{owner}: {argument} must be a name such as 'Adam', an optimizer such as estimators.optimizers.Adam(0.01), or a "
-        f"function that returns one, got {describe(identifier)}."
+        f"{owner}: {argument} must be a name such as 'Adam', an optimizer such as estimators.optimizers.Adam(0.01), or "
+        f"a function that returns one, got {describe(identifier)}."
     )
