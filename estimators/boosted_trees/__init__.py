@@ -1,0 +1,1 @@
+"""Boosted trees: gradient boosting on histograms, with the arguments of tf.estimator's BoostedTrees."""
