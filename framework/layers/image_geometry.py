@@ -284,14 +284,6 @@ class RandomShear(_Affine):
         self.x_factor = self._check(x_factor, "x_factor")
         self.y_factor = self._check(y_factor, "y_factor")
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; a range (-f, f) as f, since Keras 3.15 takes no pair below 0."""
-        config = super().get_config()
-        for key in ("x_factor", "y_factor"):
-            low, high = config[key]
-            config[key] = high if low == -high else config[key]
-        return config
-
     def _check(self, value: Any, name: str) -> tuple[Any, Any]:
         if isinstance(value, (list, tuple)):
             return check_range(self, name, value, -1, 1)
