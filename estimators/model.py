@@ -143,14 +143,10 @@ class EstimatorModel(Model):
 
         jax.eval_shape(run, specs)
         spec, frame, metrics = kept[:3]
-        local = {}
-        owned = {id(frame.outer(v)) for m in metrics.values() for v in m.variables}
+        owned = {id(v) for m in metrics.values() for v in m.variables}
+        local = {name: v for name, v in frame.found_metrics.items() if id(v) in owned}
         for name, variable in frame.found.items():
-            variable.path = name
-            if id(variable) in owned:
-                local[name] = variable
-            else:
-                self.store.add(name, variable)
+            self.store.add(name, variable)
         frame.found = {}
         info = self.modes[mode] = ModeInfo(spec, frame, metrics, local)
         if mode == ModeKeys.TRAIN:

@@ -6,10 +6,14 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+import optax
+
 from lamina import optimizers
 from lamina.core.checks import check_choice
 from lamina.core.errors import describe
 from lamina.estimators.modes import Minimize
+from lamina.optimizers.transformations import AverageGradient, Slots, Step, Velocity, per_parameter, zeros
 
 
 class _Minimizes:
@@ -31,7 +35,30 @@ class SGD(_Minimizes, optimizers.SGD):
 
 
 class RMSprop(_Minimizes, optimizers.RMSprop):
-    """`lamina.optimizers.RMSprop` with `minimize`."""
+    """`lamina.optimizers.RMSprop` with `minimize`; without momentum `p -= lr g / (sqrt(v) + epsilon)`.
+
+    The root is taken before epsilon is added, as estimators have always done it.
+    """
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The update rule."""
+        if self.momentum > 0:
+            return super().transformation()
+        rho, epsilon, centered = self.rho, self.epsilon, self.centered
+
+        def init(p: Any) -> Slots:
+            slots: Slots = (Velocity(zeros(p)),)
+            return (*slots, AverageGradient(zeros(p))) if centered else slots
+
+        def update(g: Any, slots: Slots, p: Any, step: Step) -> tuple[Any, Slots]:
+            velocity = rho * slots[0].velocity + (1 - rho) * jnp.square(g)
+            if not centered:
+                return -step.learning_rate * g / (jnp.sqrt(velocity) + epsilon), (Velocity(velocity),)
+            mean = rho * slots[1].average_gradient + (1 - rho) * g
+            spread = jnp.sqrt(jnp.maximum(velocity - jnp.square(mean), 0))
+            return -step.learning_rate * g / (spread + epsilon), (Velocity(velocity), AverageGradient(mean))
+
+        return per_parameter(init, update)
 
 
 class Adagrad(_Minimizes, optimizers.Adagrad):

@@ -294,7 +294,7 @@ class Tabular:
 
     # ---- predict
 
-    def predict(self, X: Any, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, X: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Predictions for data; or, for an input function, the generator of `Estimator.predict`.
 
         Args:
@@ -303,6 +303,7 @@ class Tabular:
             *args: see `Estimator.predict`.
             **kwargs: see `Estimator.predict`.
         """
+        X = kwargs.pop("input_fn", X)
         if callable(X):
             return Estimator.predict(self, X, *args, **kwargs)  # type: ignore[arg-type]
         if args or kwargs:

@@ -144,6 +144,8 @@ class _EvaluatesCheckpoints(CheckpointSaverListener):
             return None
         if time.monotonic() - self._last < self.throttle:
             return None
+        if self.evaluation.max_steps is not None and global_step_value >= self.evaluation.max_steps:
+            return None  # the last one is evaluated when training has ended
         self._last = time.monotonic()
         self.evaluation.run()
         return None

@@ -110,6 +110,7 @@ class ModelFrame(Frame):
         self.store, self.local = store, local
         self.learns = local is None
         self.found: dict[str, Variable] = {}  # name -> variable that this run made
+        self.found_metrics: dict[str, Variable] = {}  # the like of metrics
         self.reads: set[str] = set()  # names of variables read as a whole
         self.taps = list(taps or ())
         self.lookups: list[tuple[Variable, Any]] = []
@@ -124,9 +125,9 @@ class ModelFrame(Frame):
         if id(variable) in self._outer:
             return self._outer[id(variable)][1]
         name = self._free(_scope.get(), variable.path)
+        if variable.of_metric:
+            return self._metric_state(name, variable)
         found = self.store.weights.get(name)
-        if found is None and self.local is not None:
-            found = self.local.get(name)
         if found is None:
             if not self.learns:
                 raise RuntimeError(
@@ -142,6 +143,15 @@ class ModelFrame(Frame):
             )
         elif id(found) not in self._values:
             self._values[id(found)] = found.stored
+        self._outer[id(variable)] = (variable, found)
+        return found
+
+    def _metric_state(self, name: str, variable: Variable) -> Variable:
+        """What a metric's variable stands for: that of the evaluation, or itself, starting anew with each batch."""
+        found = (self.local or {}).get(name)
+        if found is None:
+            found = self.found_metrics[name] = variable
+            self._values[id(variable)] = variable._cell
         self._outer[id(variable)] = (variable, found)
         return found
 
