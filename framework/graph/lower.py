@@ -152,8 +152,11 @@ def marked(b: Builder, mark: Any, inputs: Sequence[Value]) -> list[Value]:
     rule = NAMED.get(mark.name) if mark.fn.__module__.startswith("lamina.") else None
     if rule is not None:
         args, kwargs = mark.arguments(inputs)
+        # with the op's own defaults: those of an activation and an op of one name may differ
+        given = inspect.signature(mark.fn).bind(*args, **kwargs)
+        given.apply_defaults()
         try:
-            bound = inspect.signature(rule).bind(b, *args, **kwargs)
+            bound = inspect.signature(rule).bind(b, *given.args, **given.kwargs)
         except TypeError:  # an activation has arguments that the op of its name has not
             return inline(b, mark.call, inputs)
         out = rule(*bound.args, **bound.kwargs)

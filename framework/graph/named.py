@@ -30,7 +30,6 @@ def _activation(op: str) -> Any:
 
 
 for _names, _op in {
-    ("relu",): "Relu",
     ("relu6",): "Relu6",
     ("silu", "swish"): "Silu",
     ("hard_sigmoid",): "HardSigmoid",
@@ -39,6 +38,18 @@ for _names, _op in {
     ("softsign",): "Softsign",
 }.items():
     named(*_names)(_activation(_op))
+
+
+@named("relu")
+def _relu(
+    b: Builder, x: Any, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0
+) -> Any:
+    """The op, and the activation of its name with its further arguments."""
+    if not _float(x) or not all(map(_number, (negative_slope, threshold))) or threshold != 0:
+        return NOT
+    if negative_slope == 0 and (max_value is None or max_value == 6):
+        return b.emit("Relu" if max_value is None else "Relu6", [x])
+    return b.emit("LeakyRelu", [x], alpha=float(negative_slope)) if max_value is None else NOT
 
 
 @named("leaky_relu")

@@ -138,6 +138,14 @@ def test_unknown_primitive_becomes_a_custom_op_that_runs():
     np.testing.assert_allclose(graph(x), np.fft.fft(x).real, rtol=1e-5, atol=1e-5)
 
 
+def test_an_activation_keeps_its_own_defaults():
+    graph = trace(layers.Dense(2, "gelu"), (None, 3))
+    assert graph.instrs[-1].op == "Gelu" and graph.instrs[-1].attrs["approximate"] is False
+    assert trace(ops.gelu, (3,)).instrs[-1].attrs["approximate"] is True
+    assert kinds(trace(layers.ReLU(6.0), (None, 3))) == ["Relu6"]
+    assert kinds(trace(layers.ReLU(negative_slope=0.5), (None, 3))) == ["LeakyRelu"]
+
+
 @op(named=True)
 def doubled(x):
     return x * 2

@@ -285,6 +285,8 @@ class Emitter:
                 raise Unsupported(
                     self.target.unsupported.get(instr.op, "a primitive of jax outside of the table of ops")
                 )
+            if any(v.dtype.kind == "c" for v in (*instr.inputs, *instr.outputs)) and instr.label not in self.target.own:
+                raise Unsupported("of complex numbers, which is not written op by op")
             out = rule(self, instr, *inputs)
         except Unsupported as error:
             if not self.allow_xla:
