@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lamina.core.errors import listing
+from lamina.export.onnx.reader import load_onnx
 from lamina.export.stablehlo.writer import load_stablehlo
 from lamina.export.tensorflow.reader import Loaded, load_graph_def, load_saved_model
 
 # ending of the file -> reader(path, inputs, outputs)
-READERS: dict[str, Callable[..., Any]] = {".pb": load_graph_def}
+READERS: dict[str, Callable[..., Any]] = {".pb": load_graph_def, ".onnx": load_onnx}
 
 
 def load_frozen(
@@ -21,7 +22,7 @@ def load_frozen(
     """A model file as a function that our executor runs; the library that wrote it is not needed.
 
     Args:
-        path: a frozen graph (`.pb`), or the folder of a SavedModel or of StableHLO modules.
+        path: a frozen graph (`.pb`) or an ONNX model (`.onnx`), or the folder of a SavedModel or of StableHLO modules.
         inputs: of a frozen graph: the names of the nodes that are fed, in the order of the arguments; by default its
             placeholders.
         outputs: of a frozen graph: the names of the nodes that are wanted; by default those that no other node uses.

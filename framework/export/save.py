@@ -12,6 +12,7 @@ from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS
 from lamina.export.stablehlo.writer import write_stablehlo
 from lamina.export.tensorflow.writer import write_frozen, write_saved_model
+from lamina.export.tflite.writer import write_tflite
 from lamina.graph.base import GraphBase
 from lamina.graph.trace import trace
 
@@ -23,6 +24,7 @@ FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
     "frozen": ("tensorflow", write_frozen),
     "onnx": ("onnx", write_onnx),
     "stablehlo": ("stablehlo", write_stablehlo),
+    "tflite": ("tflite", write_tflite),
 }
 ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}
 
@@ -44,11 +46,12 @@ def save(
         specs: a list of the arguments' specs, as `lamina.graph.trace` takes them (None in a shape is a size that is not
             known); None for a model that was made from `Input`, and for a graph.
         path: the file, or the folder of a SavedModel.
-        format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), or `"stablehlo"`
-            (a folder that jax runs, without the model's code).
+        format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), `"onnx"` (one file
+            for ONNX runtimes), or `"stablehlo"` (a folder that jax runs, without the model's code).
         signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
         **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
-            runs; `keep_variables=False` makes a SavedModel's variables constants.
+            runs; `keep_variables=False` makes a SavedModel's variables constants; for those of ONNX see
+            `lamina.export.onnx.writer.write_onnx`.
 
     Returns:
         An `ExportReport`.

@@ -91,10 +91,13 @@ def _dynamic_slice(e: Emitter, instr: Instr, x: str, *starts: str) -> str:
     axes = [i for i, d in enumerate(value.shape) if d != sizes[i]]
     if not axes:
         return e.node("Identity", [x])
+    if all(isinstance(sizes[i], int) for i in axes):  # gathers, whose shapes are known to readers
+        for i in axes:
+            begin = _starts(e, value, sizes, starts, instr.inputs[1:], [i])
+            places = e.node("Add", [begin, e.ints(*range(sizes[i]))])
+            x = e.node("Gather", [x, places], axis=i)
+        return x
     begin = _starts(e, value, sizes, starts, instr.inputs[1:], axes)
-    if len(axes) == 1 and isinstance(sizes[axes[0]], int):  # a gather, whose shape is known to readers
-        places = e.node("Add", [begin, e.ints(*range(sizes[axes[0]]))])
-        return e.node("Gather", [x, places], axis=axes[0])
     stop = e.node("Add", [begin, e.shape([sizes[i] for i in axes])])
     return e.node("Slice", [x, begin, stop, e.ints(*axes)])
 
