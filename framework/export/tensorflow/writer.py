@@ -20,6 +20,8 @@ from lamina.export.tensorflow.table import TABLE
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.ir import Value
+from lamina.graph.passes.order import optimize as run_passes
+from lamina.graph.passes.simplify import fold_constants
 from lamina.wire.graph import MetaGraphDef, SavedModel, SignatureDef
 from lamina.wire.nodes import tensor_shape
 from lamina.wire.tensor import NUMBERS
@@ -36,27 +38,34 @@ class _Program:
         graphs: the graphs by the names of their signatures.
         keep_variables: whether variables stay variables, or become constants.
         allow_xla: whether ops without a counterpart are written as StableHLO.
+        optimize: whether graphs are simplified first.
         label: the format's name, for errors.
     """
 
-    def __init__(self, graphs: Mapping[str, GraphBase], keep_variables: bool, allow_xla: bool, label: str):
+    def __init__(
+        self, graphs: Mapping[str, GraphBase], keep_variables: bool, allow_xla: bool, optimize: bool, label: str
+    ):
         self.file = new_file()
         self.variables: dict[str, Any] = {}
         self.trainable: set[str] = set()
         self.signatures: dict[str, Any] = {}
         self.fallbacks: list[tuple[str, str, str]] = []
-        self.parameters: dict[int, Any] = {}
+        self.parameters: dict[Any, Any] = {}
         names: set[str] = set()
         gaps = []
         for i, (signature, graph) in enumerate(graphs.items()):
+            if optimize:
+                graph = _simplified(graph, keep_variables)
             graph = expand(graph, TABLE.expands)
             e = Emitter(self.file, scope=f"{signature}/" if i else "")
             e.allow_xla = allow_xla
             e._names = names
-            weights = self._weights(graph, names) if keep_variables else None
-            self.parameters.update(
-                {id(a): a for v, a in graph.constants.items() if v in graph.variables or np.size(a) > 1}
-            )
+            weights = self._weights(graph, names) if keep_variables else {}
+            for value, array in graph.constants.items():
+                if value in weights:
+                    self.parameters[weights[value].node] = array
+                elif value in graph.variables or np.size(array) > 1:
+                    self.parameters[id(array)] = array
             inputs = [
                 e.node("Placeholder", [], name, dtype=value.dtype, shape=unknown_shape(value))
                 for name, value in zip(graph.input_names, graph.inputs, strict=True)
@@ -82,7 +91,7 @@ class _Program:
         found = {}
         for value, path in graph.variables.items():
             array, name, n = graph.constants[value], path, 0
-            while name in self.variables and self.variables[name] is not array:
+            while name in self.variables and not _equal(self.variables[name], array):
                 n += 1
                 name = f"{path}_{n}"
             if name not in self.variables:
@@ -114,6 +123,18 @@ class _Program:
         )
 
 
+def _equal(a: Any, b: Any) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+
+
+def _simplified(graph: GraphBase, keep_variables: bool) -> GraphBase:
+    """An equal graph of fewer instructions; variables that are to stay are not folded into others."""
+    if not keep_variables:
+        return run_passes(graph)
+    graph = fold_constants(graph, variables=False)
+    return run_passes(graph, ["common_subexpressions", "patterns", "bias_fusion", "layout", "dead_code"])
+
+
 def _signature(graph: GraphBase, inputs: list[Tensor], outputs: list[Tensor]) -> Any:
     made = SignatureDef(method_name=PREDICT)
     for side, names, values, tensors in (
@@ -127,13 +148,16 @@ def _signature(graph: GraphBase, inputs: list[Tensor], outputs: list[Tensor]) ->
     return made
 
 
-def write_frozen(graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False) -> ExportReport:
+def write_frozen(
+    graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False, optimize: bool = True
+) -> ExportReport:
     """Writes one graph as a GraphDef with its weights as constants.
 
     Args:
         graphs: one graph by the name of its signature (which a frozen graph does not keep).
         path: the file.
         allow_xla: whether ops without a counterpart are written as StableHLO.
+        optimize: whether constants and batch normalisation are folded, and ops written in primitives recognised.
 
     Raises:
         ValueError: there are several graphs, or the file would be larger than 2 GiB.
@@ -143,7 +167,7 @@ def write_frozen(graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow
         raise ValueError(
             f"export to frozen: a frozen graph holds one signature, got {sorted(graphs)}. Use format='saved_model'."
         )
-    program = _Program(graphs, keep_variables=False, allow_xla=allow_xla, label="frozen")
+    program = _Program(graphs, False, allow_xla, optimize, "frozen")
     data = _serialized(program.file, "frozen")
     Path(path).write_bytes(data)
     return program.report("frozen", os.fspath(path), len(data))
@@ -160,7 +184,11 @@ def _serialized(message: Any, label: str) -> bytes:
 
 
 def write_saved_model(
-    graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False, keep_variables: bool = True
+    graphs: Mapping[str, GraphBase],
+    path: str | os.PathLike,
+    allow_xla: bool = False,
+    keep_variables: bool = True,
+    optimize: bool = True,
 ) -> ExportReport:
     """Writes graphs as a SavedModel, a signature each.
 
@@ -170,11 +198,12 @@ def write_saved_model(
         allow_xla: whether ops without a counterpart are written as StableHLO.
         keep_variables: whether variables stand in a checkpoint beside the graph, where they can be restored anew;
             else they are constants.
+        optimize: whether constants are folded, and ops written in primitives recognised.
 
     Raises:
         ExportError: an op cannot be written.
     """
-    program = _Program(graphs, keep_variables, allow_xla, "saved_model")
+    program = _Program(graphs, keep_variables, allow_xla, optimize, "saved_model")
     arrays = {name: np.asarray(a) for name, a in program.variables.items()}
     meta: Any = MetaGraphDef()
     if arrays:

@@ -16,7 +16,7 @@ MOST_ELEMENTS = 1 << 22
 
 
 def fold_constants(graph: Any, variables: bool = True) -> Any:
-    """Instructions on constants alone become constants.
+    """Instructions on constants alone become constants; a value that was given a name by `tag` stays what it is.
 
     Args:
         graph: the graph.
@@ -47,7 +47,7 @@ def fold_constants(graph: Any, variables: bool = True) -> Any:
 
 
 def _can_fold(graph: Any, instr: Instr, variables: bool) -> bool:
-    if instr.op in ("Size", "Custom") or instr.subgraphs or not all(v.is_static for v in instr.outputs):
+    if instr.op in ("Size", "Custom", "Identity") or instr.subgraphs or not all(v.is_static for v in instr.outputs):
         return False
     if not all(v in graph.constants and (variables or v not in graph.variables) for v in instr.inputs):
         return False
