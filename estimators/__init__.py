@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _NAMES = {
+    "LinearSDCA": "canned.sdca",
     "add_metrics": "derived",
     "model_to_estimator": "derived",
     "plot_learning_curve": "plots",

@@ -2,6 +2,7 @@
 
 from lamina.estimators.canned.kmeans import KMeansClustering as KMeans
 from lamina.estimators.canned.rnn import RNNClassifier, RNNEstimator
+from lamina.estimators.canned.sdca import LinearSDCA
 from lamina.estimators.early_stopping import (
     InMemoryEvaluatorHook,
     make_early_stopping_hook,
@@ -14,6 +15,7 @@ from lamina.estimators.early_stopping import (
 __all__ = [
     "InMemoryEvaluatorHook",
     "KMeans",
+    "LinearSDCA",
     "RNNClassifier",
     "RNNEstimator",
     "make_early_stopping_hook",

@@ -6,16 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+
 from lamina.core.checks import check_choice
 from lamina.estimators.canned.canned import CannedEstimator, class_head, given_head, number_head
+from lamina.estimators.canned.sdca import LinearSDCA
 from lamina.estimators.feature_columns import linear_model
-from lamina.estimators.heads import Head
-from lamina.estimators.modes import Minimize
+from lamina.estimators.heads import BinaryClassHead, Head
+from lamina.estimators.inputs import as_features
+from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys, no_op
 from lamina.estimators.optimizers import get_optimizer
 from lamina.estimators.tabular import Classifier, Regressor
 from lamina.estimators.variables import variable_scope
 
 _LEARNING_RATE = 0.2
+_KEYS = "example_keys@sdca"
 
 
 def linear_logits(features: Mapping[str, Any], columns: Sequence[Any], units: int, combiner: str) -> Any:
@@ -29,14 +34,37 @@ class _Linear(CannedEstimator):
         super()._check_arguments()
         owner = type(self).__name__
         check_choice(owner, "sparse_combiner", self._argument("sparse_combiner"), ["sum", "mean", "sqrtn"])
-        rate = min(_LEARNING_RATE, 1.0 / math.sqrt(max(len(self._columns), 1)))
-        self._optimizer = get_optimizer(owner, self._argument("optimizer"), rate)
+        optimizer = self._argument("optimizer")
+        self._sdca = optimizer if isinstance(optimizer, LinearSDCA) else None
+        if self._sdca is not None:
+            self._sdca.check(owner, self.head, self._argument("sparse_combiner"))
+        else:
+            rate = min(_LEARNING_RATE, 1.0 / math.sqrt(max(len(self._columns), 1)))
+            self._optimizer = get_optimizer(owner, optimizer, rate)
 
     def _logits(self, features: Mapping[str, Any], mode: str) -> Any:
         return linear_logits(features, self._columns, self.head.logits_dimension, self._argument("sparse_combiner"))
 
-    def _train_op(self, loss: Any) -> list[Minimize]:
-        return [Minimize(self._optimizer, loss)]
+    def _train_op(self, loss: Any) -> Any:
+        return [Minimize(self._optimizer, loss)] if self._sdca is None else no_op()
+
+    def _spec(self, features: Any, labels: Any, mode: str, params: Any, config: Any) -> EstimatorSpec:
+        spec = super()._spec(features, labels, mode, params, config)
+        if self._sdca is not None and mode == ModeKeys.TRAIN:
+            key = self.head.weight_key
+            y = labels[:, 0].astype("float32")
+            weights = jnp.ones(y.shape) if key is None else features[key][:, 0]
+            logistic = isinstance(self.head, BinaryClassHead)
+            self._sdca.step(
+                sorted(self._columns, key=lambda c: c.name), features, features[_KEYS], y, weights, logistic
+            )
+        return spec
+
+    def _host(self, method: str, features: Any, labels: Any) -> tuple[Any, Any]:
+        inputs, encoded = super()._host(method, features, labels)
+        if self._sdca is not None and method in ("train", "fit"):
+            inputs[_KEYS] = self._sdca.keys(as_features(features))
+        return inputs, encoded
 
 
 class LinearClassifier(Classifier, _Linear):
@@ -50,8 +78,8 @@ class LinearClassifier(Classifier, _Linear):
         n_classes: the number of classes: 2 if None, or as many as `fit` finds.
         weight_column: the feature that weighs samples.
         label_vocabulary: the names of the classes, if labels are text.
-        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; or a function
-            that returns one.
+        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; a function that
+            returns one; or a `LinearSDCA`.
         config: see `Estimator`.
         warm_start_from: see `Estimator`.
         loss_reduction: "sum_over_batch_size" or "sum".
@@ -98,8 +126,8 @@ class LinearRegressor(Regressor, _Linear):
         model_dir: see `Estimator`.
         label_dimension: how many numbers a sample has.
         weight_column: the feature that weighs samples.
-        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; or a function
-            that returns one.
+        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; a function that
+            returns one; or a `LinearSDCA`.
         config: see `Estimator`.
         warm_start_from: see `Estimator`.
         loss_reduction: "sum_over_batch_size" or "sum".

@@ -362,3 +362,34 @@ def test_recurrent_classifier_with_context_and_own_cells(tmp_path):
     model.train(batches(features, labels, 32), steps=120)
     assert model.evaluate(batches(features, labels, 32, 1))["accuracy"] > 0.9
     assert model.get_variable_value("rnn_model/rnn/stacked_rnn_cells/gru_cell_1/kernel").shape == (8, 24)
+
+
+# ---- dual coordinate ascent
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["regression", "classes"])
+def test_sdca_reaches_the_minimum(tmp_path, kind, l1):
+    """Against gradient descent with a proximal step in float64."""
+    n, l2 = 24, 0.5
+    x = rng.normal(size=(n, 2)).astype("float32")
+    words = rng.choice(["a", "b", ""], n)
+    weights = rng.uniform(0.5, 2, n).astype("float32")
+    score = x @ [1.0, -1.5] + (words == "a")
+    y = score + 0.1 * rng.normal(size=n) if kind == "regression" else (score + rng.normal(size=n) > 0).astype(int)
+    columns = [fc.numeric_column("x", 2), fc.categorical_column_with_vocabulary_list("w", ["a", "b"])]
+    sdca = est.LinearSDCA("id", symmetric_l1_regularization=l1, symmetric_l2_regularization=l2, capacity=512)
+    make = est.LinearRegressor if kind == "regression" else est.LinearClassifier
+    model = make(columns, str(tmp_path), weight_column="c", optimizer=sdca)
+    features = {"x": x, "w": words, "c": weights, "id": np.array([f"row {i}" for i in range(n)])}
+    model.train(batches(features, y, 8), steps=240)
+
+    design = np.column_stack([np.ones(n), x, words == "a", words == "b"]).astype(float)
+    w = np.zeros(5)
+    for _ in range(20_000):
+        z = design @ w
+        slope = z - y if kind == "regression" else 1 / (1 + np.exp(-z)) - y
+        w = w - 0.005 * (design.T @ (weights * slope) + l2 * w)
+        w = np.sign(w) * np.maximum(np.abs(w) - 0.005 * l1, 0)
+    found = [model.get_variable_value(f"linear/linear_model/{v}") for v in ("bias_weights", "x/weights", "w/weights")]
+    np.testing.assert_allclose(np.concatenate([f.ravel() for f in found]), w, atol=5e-3)
