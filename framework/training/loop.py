@@ -57,6 +57,7 @@ def run_pass(
     starved = 0.0
     began = started = clock()
     while limit is None or done < limit:
+        fetching = clock()
         head = batches.peek()
         if head is None:
             break
@@ -69,7 +70,7 @@ def run_pass(
             steps = min(steps, boundary - done)
         chunk = batches.take(min(steps, program.capacity), program.capacity)
         if flying is not None and flying.ready():  # the device had nothing to do for some of that time
-            starved += clock() - started
+            starved += clock() - fetching
         if each:
             begin(done, None)
             if one_by_one and stop():
