@@ -230,7 +230,7 @@ class Emitter:
         votes: Counter[Perm] = Counter()
         for value in values:
             if len(value.shape) == rank and self.known(value) is None:
-                votes.update(self.forms(value))
+                votes.update(list(self.forms(value)))
         plain = tuple(range(rank))
         return max(votes, key=lambda p: (votes[p], p != plain)) if votes else plain
 
