@@ -85,7 +85,7 @@ OPTIONS = {
     "TransposeConvOptions": 49, "ShapeOptions": 55, "ArgMinOptions": 57, "PackOptions": 59, "OneHotOptions": 61,
     "ResizeNearestNeighborOptions": 74, "LeakyReluOptions": 75, "SplitVOptions": 79, "IfOptions": 92,
     "WhileOptions": 93, "DepthToSpaceOptions": 94, "BatchMatMulOptions": 101, "CumsumOptions": 102,
-    "Conv3DOptions": 106, "GeluOptions": 115,
+    "Conv3DOptions": 106, "GeluOptions": 116,
 }  # fmt: skip
 # op -> its number, and the table of its options
 OPERATORS: dict[str, tuple[int, str | None]] = {
