@@ -12,7 +12,7 @@ from lamina.wire.tensor import DTYPES, NUMBERS, STRING, Dim, TensorProto, Tensor
 
 PRODUCER = 1882
 """The graph version that files are written for."""
-MANY_ELEMENTS = 1 << 28
+MANY_ELEMENTS = 1 << 24
 """The most elements that a tensor proto may repeat one value for."""
 
 

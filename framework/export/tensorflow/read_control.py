@@ -12,9 +12,10 @@ import numpy as np
 from jax import lax
 
 from lamina.export.tensorflow.node_attrs import Attrs
-from lamina.export.tensorflow.read_ops import array, is_known, number, reads, sizes
+from lamina.export.tensorflow.read_ops import affordable, array, is_known, number, reads, sizes
 
 # op -> function(call, attributes, *inputs), where call(name of a function, inputs) gives its outputs
+MOST_STEPS = 100_000
 CONTROL: dict[str, Callable[..., Any]] = {}
 
 
@@ -68,9 +69,11 @@ def _while(call: Callable[..., Any], a: Attrs, *x: Any) -> Any:
     cond, body = a.function("cond"), a.function("body")
     state = list(x)
     if not any(is_traced(v) for v in jax.tree.leaves(state)):
-        while bool(np.asarray(call(cond, state)[0])):
+        for _ in range(MOST_STEPS):
+            if not np.asarray(call(cond, state)[0]).reshape(-1).all():
+                return state
             state = list(call(body, state))
-        return state
+        raise ValueError(f"a loop that runs uncompiled does not end within {MOST_STEPS} steps.")
     fixed = _invariants(call, body, len(state))
     moving = [i for i in range(len(state)) if i not in fixed]
 
@@ -131,7 +134,7 @@ def _reserve(a: Attrs, shape: Any, count: Any) -> TensorList:
     dims = sizes(shape) if is_known(shape) and np.ndim(shape) else None
     if dims is None or any(isinstance(d, int) and d < 0 for d in dims):
         return TensorList(None, length)
-    return TensorList(jnp.zeros((length, *dims), a.dtype("element_dtype")), length)
+    return TensorList(jnp.zeros(affordable((length, *dims)), a.dtype("element_dtype")), length)
 
 
 @reads("TensorListFromTensor")
@@ -142,7 +145,7 @@ def _from_tensor(a: Attrs, x: Any, shape: Any) -> TensorList:
 @reads("TensorListSetItem")
 def _set_item(a: Attrs, items: TensorList, index: Any, value: Any, *_: Any) -> TensorList:
     value = jnp.asarray(value)
-    buffer = jnp.zeros((items.length, *value.shape), value.dtype) if items.buffer is None else items.buffer
+    buffer = jnp.zeros(affordable((items.length, *value.shape)), value.dtype) if items.buffer is None else items.buffer
     return TensorList(lax.dynamic_update_index_in_dim(buffer, value, index, 0), items.length)
 
 

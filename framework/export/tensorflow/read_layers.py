@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from lamina.export.tensorflow.node_attrs import Attrs
-from lamina.export.tensorflow.read_ops import array, cast, is_known, library, number, reads, sizes
+from lamina.export.tensorflow.read_ops import affordable, array, cast, is_known, library, number, reads, sizes
 from lamina.ops.conv import conv, depthwise_conv, from_last, pads_of, to_last
 from lamina.ops.nn import batch_normalization, depth_to_space, one_hot, space_to_depth
 from lamina.ops.pool import average_pool, max_pool
@@ -55,11 +55,12 @@ def _scatter_sub(a: Attrs, x: Any, indices: Any, updates: Any) -> Any:
 
 @reads("ScatterNd")
 def _scatter_nd(a: Attrs, indices: Any, updates: Any, shape: Any) -> Any:
-    return _scatter("add")(a, jnp.zeros(sizes(shape), updates.dtype), indices, updates)
+    return _scatter("add")(a, jnp.zeros(affordable(sizes(shape)), updates.dtype), indices, updates)
 
 
 @reads("OneHot")
 def _one_hot(a: Attrs, indices: Any, depth: Any, on: Any, off: Any) -> Any:
+    affordable([*indices.shape, number(depth, "the depth")])
     hot = one_hot(jnp.asarray(indices), number(depth, "the depth"), axis=a.i("axis", -1), dtype="int32")
     if is_known(on) and is_known(off) and on == 1 and off == 0:
         return hot.astype(on.dtype)
@@ -276,6 +277,7 @@ def _batch_norm(a: Attrs, x: Any, scale: Any, offset: Any, mean: Any, variance: 
 def _resize(a: Attrs, x: Any, size: Any) -> Any:
     """Pixels as areas by jax; the older conventions by their coordinates."""
     height, width = sizes(size, "the size of images")
+    affordable([x.shape[0], height, width, x.shape[3]])
     nearest = a.node.op == "ResizeNearestNeighbor"
     x = jnp.asarray(x) if nearest else jnp.asarray(x).astype(np.float32)
     if a.b("half_pixel_centers"):

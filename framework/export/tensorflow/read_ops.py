@@ -19,6 +19,8 @@ from lamina.export.tensorflow.node_attrs import Attrs
 from lamina.ops import activation as activations
 
 READ: dict[str, Callable[..., Any]] = {}
+MOST_ELEMENTS = 1 << 27
+"""The most elements of an array that a graph makes out of next to nothing."""
 
 
 def reads(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -63,6 +65,18 @@ def sizes(x: Any, what: str = "a shape") -> tuple[Any, ...]:
     if not is_known(x):
         raise ValueError(f"{what} depends on the values of the inputs, which is not supported.")
     return tuple(v if export.is_symbolic_dim(v) else int(v) for v in np.asarray(x).reshape(-1).tolist())
+
+
+def affordable(shape: Sequence[Any]) -> Sequence[Any]:
+    """The shape, if an array of it can be made: files are taken for hostile.
+
+    Raises:
+        ValueError: a size is negative, or the elements would be too many.
+    """
+    known = [d for d in shape if isinstance(d, (int, np.integer))]
+    if any(d < 0 for d in known) or math.prod(map(int, known)) > MOST_ELEMENTS:
+        raise ValueError(f"an array of shape {tuple(shape)} cannot be made.")
+    return shape
 
 
 def number(x: Any, what: str = "an axis") -> int:
@@ -241,12 +255,12 @@ def _transpose(a: Attrs, x: Any, perm: Any) -> Any:
 
 @reads("BroadcastTo")
 def _broadcast_to(a: Attrs, x: Any, shape: Any) -> Any:
-    return jnp.broadcast_to(array(x), sizes(shape))
+    return jnp.broadcast_to(array(x), affordable(sizes(shape)))
 
 
 @reads("Fill")
 def _fill(a: Attrs, shape: Any, value: Any) -> Any:
-    shape = sizes(shape)
+    shape = tuple(affordable(sizes(shape)))
     if is_known(value) and not any(map(export.is_symbolic_dim, shape)) and math.prod(shape) <= 4096:
         return np.full(shape, value, value.dtype)
     return jnp.broadcast_to(array(value), shape)
@@ -333,6 +347,7 @@ def _strided_slice(a: Attrs, x: Any, begin: Any, end: Any, strides: Any) -> Any:
 def _pad(a: Attrs, x: Any, amounts: Any, value: Any = 0) -> Any:
     flat = sizes(amounts, "the amount of padding")
     pairs = list(zip(flat[0::2], flat[1::2], strict=True))
+    affordable([d + lo + hi for d, (lo, hi) in zip(x.shape, pairs, strict=True)])
     return jnp.pad(jnp.asarray(array(x)), pairs, constant_values=jnp.asarray(value, x.dtype))
 
 
@@ -345,7 +360,9 @@ def _mirror_pad(a: Attrs, x: Any, amounts: Any) -> Any:
 
 @reads("Tile")
 def _tile(a: Attrs, x: Any, repeats: Any) -> Any:
-    return library(x).tile(x, sizes(repeats, "the number of repeats"))
+    counts = sizes(repeats, "the number of repeats")
+    affordable([d * n for d, n in zip(x.shape, counts, strict=True)])
+    return library(x).tile(x, counts)
 
 
 @reads("ReverseV2")
@@ -362,12 +379,17 @@ def _range(a: Attrs, start: Any, limit: Any, delta: Any) -> Any:
         return jnp.arange(first if export.is_symbolic_dim(first) else int(first), last, int(step), dtype=np.int32)
     if not all(map(is_known, (start, limit, delta))):
         raise ValueError("the bounds of a range depend on the values of the inputs, which is not supported.")
+    if not step or not all(map(np.isfinite, (first, last, step))):
+        raise ValueError("a range must have finite bounds and a step that is not 0.")
+    affordable([max(math.ceil((float(last) - float(first)) / float(step)), 0)])
     return np.arange(start, limit, delta, dtype=start.dtype)
 
 
 @reads("LinSpace")
 def _linspace(a: Attrs, start: Any, stop: Any, count: Any) -> Any:
-    return jnp.linspace(start, stop, number(count, "the number of points"), dtype=a.dtype("T", np.float32))
+    return jnp.linspace(
+        start, stop, *affordable([number(count, "the number of points")]), dtype=a.dtype("T", np.float32)
+    )
 
 
 @reads("InvertPermutation")
