@@ -87,7 +87,7 @@ def model_to_estimator(
     if (keras_model is None) == (keras_model_path is None):
         raise ValueError("model_to_estimator: give one of keras_model and keras_model_path.")
     if keras_model is None:
-        from lamina.models.saving import load_model  # formats are loaded where they are used
+        from lamina.models.saving.loading import load_model  # formats are loaded where they are used
 
         keras_model = load_model(keras_model_path, custom_objects=dict(custom_objects or {}))
     check_type("model_to_estimator", "keras_model", keras_model, Model, "a Model")

@@ -203,7 +203,7 @@ def stop_if_no_increase_hook(
     run_every_secs: float | None = 60,
     run_every_steps: int | None = None,
 ) -> SessionRunHook:
-    """A hook that ends training when a metric of evaluations has not risen for so many steps; see `stop_if_higher_hook`."""
+    """A hook that ends training when a metric of evaluations has not risen for so many steps."""
     check_int("stop_if_no_increase_hook", "max_steps_without_increase", max_steps_without_increase, 1)
     return _change_hook(
         estimator,
@@ -226,7 +226,7 @@ def stop_if_no_decrease_hook(
     run_every_secs: float | None = 60,
     run_every_steps: int | None = None,
 ) -> SessionRunHook:
-    """A hook that ends training when a metric of evaluations has not fallen for so many steps; see `stop_if_higher_hook`."""
+    """A hook that ends training when a metric of evaluations has not fallen for so many steps."""
     check_int("stop_if_no_decrease_hook", "max_steps_without_decrease", max_steps_without_decrease, 1)
     return _change_hook(
         estimator,

@@ -19,19 +19,11 @@ from lamina.estimators.evaluation import EvaluationResults, evaluate_model, writ
 from lamina.estimators.export import export_saved_model
 from lamina.estimators.feature_columns import FeatureColumn, transform_host
 from lamina.estimators.heads import Head
-from lamina.estimators.hooks import (
-    LoggingTensorHook,
-    NanTensorHook,
-    Session,
-    SessionRunHook,
-    StepCounterHook,
-    StopAtStepHook,
-    SummarySaverHook,
-    check_hooks,
-)
+from lamina.estimators.hooks import NanTensorHook, Session, SessionRunHook, StopAtStepHook, check_hooks
 from lamina.estimators.inputs import Batches, Epochs, as_features, numeric, split_element
 from lamina.estimators.model import EstimatorModel, call_with
 from lamina.estimators.modes import EstimatorSpec, ModeKeys
+from lamina.estimators.reporting import LoggingTensorHook, StepCounterHook, SummarySaverHook
 from lamina.estimators.run_config import RunConfig
 from lamina.estimators.saving import CheckpointSaverHook, load_tensors, open_checkpoint, tensors_of
 from lamina.estimators.summary import summary_text
@@ -109,7 +101,8 @@ class Estimator:
             model_dir = os.fspath(model_dir)
             if config.model_dir is not None and config.model_dir != model_dir:
                 raise ValueError(
-                    f"{owner}: model_dir is {model_dir!r}, but that of config is {config.model_dir!r}. Give one of them."
+                    f"{owner}: model_dir is {model_dir!r}, but that of config is {config.model_dir!r}. Give one of "
+                    "them."
                 )
             config = config.replace(model_dir=model_dir)
         self._config = config

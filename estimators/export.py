@@ -101,7 +101,7 @@ def _specs(receiver: Any) -> Any:
     return specs
 
 
-def _sample(spec: TensorSpec) -> np.ndarray:
+def _sample(spec: Any) -> np.ndarray:
     return np.zeros([2 if i == 0 else (d or 1) for i, d in enumerate(spec.shape or (None,))], spec.dtype)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -143,7 +143,7 @@ def plot_calibration(estimator: Any, X: Any, y: Any, bins: int = 10, axes: Any =
     Returns:
         The axes.
     """
-    classes = getattr(estimator, "classes_", ())
+    classes: Any = getattr(estimator, "classes_", ())
     if len(classes) != 2:
         raise ValueError(f"plot_calibration: needs a classifier of two classes, fitted, got {len(classes)} classes.")
     ones = np.asarray(y).reshape(-1) == classes[1]
@@ -153,24 +153,4 @@ def plot_calibration(estimator: Any, X: Any, y: Any, bins: int = 10, axes: Any =
     axes.plot(predicted, true, marker="o")
     axes.set_xlabel(f"predicted probability of {classes[1]}")
     axes.set_ylabel("true frequency")
-    return axes
-
-
-def plot_importance(importances: Mapping[str, float], most: int = 20, axes: Any = None) -> Any:
-    """The importances of features as bars, the largest on top.
-
-    Args:
-        importances: numbers by feature.
-        most: how many to draw at most.
-        axes: axes of matplotlib to draw on.
-
-    Returns:
-        The axes.
-    """
-    if not importances:
-        raise ValueError("plot_importance: there are no importances. Fit the estimator first.")
-    top = sorted(importances.items(), key=lambda item: item[1])[-most:]
-    axes = _axes(axes)
-    axes.barh([name for name, _ in top], [value for _, value in top])
-    axes.set_xlabel("importance")
     return axes

@@ -49,8 +49,8 @@ def load_tensors(model: EstimatorModel, reader: CheckpointReader) -> None:
     if wrong:
         name = wrong[0]
         raise ShapeError(
-            f"The checkpoint '{reader.prefix}' is of another model: variable '{name}' has the shape {shapes[name]} there, "
-            f"but {own[name].shape} here. Train with the same columns and layers, or in another model_dir."
+            f"The checkpoint '{reader.prefix}' is of another model: variable '{name}' has the shape {shapes[name]} "
+            f"there, but {own[name].shape} here. Train with the same columns and layers, or in another model_dir."
         )
     for name, variable in own.items():
         variable.assign(reader.get_tensor(name))

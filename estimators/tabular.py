@@ -1,4 +1,4 @@
-"""scikit-learn's habits for canned estimators: fit, predict, score and parameters, on arrays, DataFrames, dicts, Datasets."""
+"""scikit-learn's habits for canned estimators: fit, predict, score and parameters, on tables of any kind."""
 
 from __future__ import annotations
 
@@ -44,13 +44,15 @@ class _Losses(SessionRunHook):
         self.losses.append(float(run_context.loss))  # type: ignore[arg-type]
 
 
-class Tabular:
+class Tabular(Estimator):
     """fit, predict, score, get_params and set_params; see `Classifier` and `Regressor`."""
 
     _given: dict[str, Any]
     _inferred: dict[str, Any]
     # Columns that the model takes: categorical ones are wrapped in an indicator where it takes only dense ones.
     _takes_categories = False
+    # Whether nobody expects good predictions of it; scikit-learn asks.
+    _scores_poorly = False
 
     # ---- parameters
 
@@ -127,7 +129,8 @@ class Tabular:
         """Trains anew on data: `epochs` passes in batches of `batch_size`, each pass in an order of its own.
 
         Without feature columns they are inferred: numbers are standardised, text and categories get a vocabulary; see
-        `summary`.
+        `summary`. A regressor in memory (without model_dir) whose optimizer is given by its name learns labels in units
+        of their deviation, counted from their mean; predictions and losses are in the labels' own units.
 
         Args:
             X: an array (rows, features), a DataFrame, a dict of columns; or a Dataset of (features, labels), batched.
@@ -305,7 +308,7 @@ class Tabular:
         """
         X = kwargs.pop("input_fn", X)
         if callable(X):
-            return Estimator.predict(self, X, *args, **kwargs)  # type: ignore[arg-type]
+            return super().predict(X, *args, **kwargs)
         if args or kwargs:
             names = [*kwargs] or ["more than one argument"]
             raise TypeError(
@@ -368,7 +371,7 @@ class Classifier(Tabular):
         from sklearn.utils import ClassifierTags
 
         tags = super().__sklearn_tags__()
-        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags(poor_score=self._scores_poorly)
         return tags
 
     def _take_labels(self, y: np.ndarray, first: bool) -> np.ndarray:
@@ -380,8 +383,8 @@ class Classifier(Tabular):
             raise ValueError(f"{type(self).__name__}: y should be a 1d array, got an array of shape {y.shape} instead.")
         if y.dtype.kind == "f" and (y != np.round(y)).any():
             raise ValueError(
-                f"{type(self).__name__}: Unknown label type: continuous. A classifier needs class labels, got fractions "
-                f"such as {y[y != np.round(y)][0]:g}."
+                f"{type(self).__name__}: Unknown label type: continuous. A classifier needs class labels, got "
+                f"fractions such as {y[y != np.round(y)][0]:g}."
             )
         if y.dtype.kind == "O":
             y = np.asarray([v.decode() if isinstance(v, bytes) else v for v in y])
@@ -421,19 +424,16 @@ class Classifier(Tabular):
         self.classes_ = classes
         estimator._check_arguments()
 
-    def _encode(self, labels: Any) -> Any:
-        """Labels as class numbers, in the form that `fit` or the vocabulary names them."""
+    def _encode(self, method: str, labels: Any) -> Any:
+        """Labels as class numbers; those of `fit` are numbered already, others may be classes that it found."""
         estimator: Any = self
         classes = self._inferred.get("classes")
-        if classes is None:
+        if classes is None or method == "fit":
             return estimator.head.encode_labels(labels)
         values = np.asarray(labels)
-        if values.dtype == np.int32 and values.ndim == 1 and (not values.size or values.max() < len(classes)):
-            if self._encoding:  # from fit, which has numbered them
-                return estimator.head.encode_labels(values)
-        return estimator.head.encode_labels(values)
-
-    _encoding = True
+        if values.dtype.kind == "O":
+            values = np.asarray([v.decode() if isinstance(v, bytes) else v for v in values.reshape(-1)])
+        return estimator.head.encode_labels(check_classes(self, values.reshape(-1), classes))
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Any:
         ids = outputs["class_ids"][:, 0]
@@ -478,7 +478,7 @@ class Regressor(Tabular):
         from sklearn.utils import RegressorTags
 
         tags = super().__sklearn_tags__()
-        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags(poor_score=self._scores_poorly)
         tags.target_tags.multi_output = True
         tags.target_tags.single_output = True
         return tags
@@ -500,8 +500,17 @@ class Regressor(Tabular):
                     wanted = self._given["label_dimension"]
                     raise ValueError(f"{type(self).__name__}: label_dimension is {wanted}, but y has {width} columns.")
                 self._inferred["label_dimension"] = width
-                estimator._check_arguments()
+            if estimator._config.model_dir is None and self._optimizers_by_name():
+                flat = y.reshape(len(y), -1).astype(np.float64)
+                spread = flat.std(axis=0)
+                units = flat.mean(axis=0), np.where(spread > 0, spread, 1.0)
+                self._inferred["units"] = tuple(np.asarray(u, np.float32) for u in units)
+            estimator._check_arguments()
         return y.astype(np.float32)
+
+    def _optimizers_by_name(self) -> bool:
+        """Whether the learning rate is the default one, which suits labels of about unit size."""
+        return all(isinstance(v, str) for k, v in self._given.items() if k.endswith("optimizer"))
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Any:
         found = outputs["predictions"].astype(np.float64)

@@ -1,4 +1,4 @@
-"""The optimizers of an estimator: which variables each changes, how, and under which names checkpoints keep their state."""
+"""The optimizers of an estimator: which variables each changes, how, and the names of their state in checkpoints."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ class TrainOp:
         slots = [
             take_rows(s, rows[o]) if (o := owner) in rows else s for s, owner in zip(state, self._owners, strict=True)
         ]
-        new, slots = self.optimizer.update(slots, given, params)
+        new, new_slots = self.optimizer.update(slots, given, params)
 
         def merged(path: str | None, old: Any, fresh: Any) -> Any:
             if path in rows:
                 return put_rows(old, rows[path], fresh)
             return jnp.where(masks[path], fresh, old) if path in masks else fresh
 
-        state = [merged(owner, old, s) for owner, old, s in zip(self._owners, state, slots, strict=True)]
+        state = [merged(owner, old, s) for owner, old, s in zip(self._owners, state, new_slots, strict=True)]
         return state, {v.path: merged(v.path, values[v.path], p) for v, p in zip(self.variables, new, strict=True)}
 
     # ---- checkpoints
@@ -208,8 +208,8 @@ class TrainOps:
         start = 0
         for op, grads in zip(self.ops, gradients, strict=True):
             count = len(op.optimizer.variables)
-            slots, changed = op.update(state[start : start + count], grads, values, lookups)
-            new_state += slots
+            updated, changed = op.update(state[start : start + count], grads, values, lookups)
+            new_state += updated
             new.update(changed)
             start += count
         return new_state, new

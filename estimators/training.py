@@ -119,7 +119,7 @@ class _Evaluation:
             spec = self.spec
             self.results = self.estimator.evaluate(spec.input_fn, spec.steps, spec.hooks, latest, spec.name)
             self.done = latest
-        step = int((self.results or {}).get(GLOBAL_STEP, 0))
+        step = int(self.results[GLOBAL_STEP]) if self.results is not None else 0
         ended = last or (self.max_steps is not None and step >= self.max_steps)
         self.exported = [self._export(one, latest, ended) for one in self.spec.exporters]
         return ended

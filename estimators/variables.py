@@ -6,7 +6,7 @@ import contextlib
 import random
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ def variable_scope(name: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Within the scope, initializers without a seed of their own draw from `seed`; the caller's draws go on as before."""
+    """Within the scope, initializers without a seed of their own draw from `seed`; other draws go on as before."""
     state = random.getstate()
     if seed is not None:
         random.seed(seed)
@@ -117,6 +117,10 @@ class ModelFrame(Frame):
         self._outer: dict[int, tuple[Variable, Variable]] = {}
         self._taken: set[str] = set()
         self._numbers: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
 
     def outer(self, variable: Variable) -> Variable:
         """The store's variable that a variable of this run stands for."""

@@ -19,6 +19,8 @@ _LEARNING_RATE = 0.3
 
 
 class _Baseline(CannedEstimator):
+    _scores_poorly = True
+
     def _check_arguments(self) -> None:
         super()._check_arguments()
         self._optimizer = get_optimizer(type(self).__name__, self._argument("optimizer"), _LEARNING_RATE)

@@ -10,7 +10,6 @@ import numpy as np
 
 from lamina.core.checks import unknown_arguments
 from lamina.core.errors import describe
-from lamina.estimators.estimator import Estimator
 from lamina.estimators.feature_columns import FeatureColumn, transform_host
 from lamina.estimators.heads import (
     BinaryClassHead,
@@ -25,7 +24,7 @@ from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys
 from lamina.estimators.tabular import Tabular
 
 
-class CannedEstimator(Tabular, Estimator):
+class CannedEstimator(Tabular):
     """A backbone, which makes logits of features, and a head.
 
     A subclass says what its columns are, its head, its logits, and which optimizer changes which variables.
@@ -107,7 +106,11 @@ class CannedEstimator(Tabular, Estimator):
 
     def _spec(self, features: Any, labels: Any, mode: str, params: Any, config: Any) -> EstimatorSpec:
         logits = self._logits(features, mode)
-        spec = self.head.create_estimator_spec(features, mode, logits, labels, train_op_fn=self._train_op)
+        units = getattr(self.head, "units", None)
+        scale = 1.0 if units is None else 1.0 / float(np.mean(units[1] ** 2))
+        spec = self.head.create_estimator_spec(
+            features, mode, logits, labels, train_op_fn=lambda loss: self._train_op(loss * scale)
+        )
         return self._with_added_metrics(spec, features, labels)
 
     def _host(self, method: str, features: Any, labels: Any) -> tuple[Any, Any]:
@@ -127,9 +130,9 @@ class CannedEstimator(Tabular, Estimator):
                 inputs[head.weight_key] = head.weights_of(features)
         if labels is None:
             raise ValueError(f"{method}: {type(self).__name__} needs labels. Let input_fn yield (features, labels).")
-        return inputs, self._encode(labels)
+        return inputs, self._encode(method, labels)
 
-    def _encode(self, labels: Any) -> Any:
+    def _encode(self, method: str, labels: Any) -> Any:
         """Labels as numbers."""
         return self.head.encode_labels(labels)
 
@@ -161,11 +164,13 @@ def class_head(owner: Any) -> Head:
 
 def number_head(owner: Any) -> Head:
     """The head of a regressor."""
-    return RegressionHead(
+    head = RegressionHead(
         weight_column=owner._argument("weight_column"),
         label_dimension=owner._argument("label_dimension"),
         loss_reduction=owner._argument("loss_reduction"),
     )
+    head.units = owner._inferred.get("units")
+    return head
 
 
 def given_head(owner: Any) -> Head:

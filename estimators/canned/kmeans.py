@@ -92,8 +92,8 @@ class KMeansClustering(CannedEstimator):
     Args:
         num_clusters: the number of clusters.
         model_dir: see `Estimator`.
-        initial_clusters: "random" (points of the first batch), "kmeans_plus_plus" (such that lie far apart), an array of
-            centers, or a function `(points, num_clusters)` that returns one.
+        initial_clusters: "random" (points of the first batch), "kmeans_plus_plus" (such that lie far apart), an array
+            of centers, or a function `(points, num_clusters)` that returns one.
         distance_metric: "squared_euclidean" or "cosine".
         seed: the seed of the initial centers.
         use_mini_batch: see above.

@@ -24,8 +24,8 @@ _BISECTIONS = 24
 class LinearSDCA:
     """Stochastic dual coordinate ascent, as the `optimizer` of LinearClassifier (two classes) and LinearRegressor.
 
-    Minimizes `Σ weight · loss + l2 / 2 |w|² + l1 |w|`, the loss being the logistic loss, or half the squared error. Each
-    example has a dual variable, found by its id, and a step solves for it exactly: there is no learning rate.
+    Minimizes `Σ weight · loss + l2 / 2 |w|² + l1 |w|`, the loss being the logistic loss, or half the squared error.
+    Each example has a dual variable, found by its id, and a step solves for it exactly: there is no learning rate.
 
     Args:
         example_id_column: the feature that names examples: text or integers.

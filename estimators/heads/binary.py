@@ -45,9 +45,9 @@ def sigmoid_crossentropy(labels: Any, logits: Any) -> Any:
 class BinaryClassHead(Head):
     """Two classes by one logit z, with the crossentropy of `sigmoid(z)`.
 
-    Predictions: logits, logistic, probabilities, class_ids, classes, all_class_ids, all_classes. Metrics: average_loss,
-    accuracy, precision, recall, prediction/mean, label/mean, accuracy_baseline, auc, auc_precision_recall, and accuracy,
-    precision and recall at each threshold.
+    Predictions: logits, logistic, probabilities, class_ids, classes, all_class_ids, all_classes. Metrics:
+    average_loss, accuracy, precision, recall, prediction/mean, label/mean, accuracy_baseline, auc,
+    auc_precision_recall, and accuracy, precision and recall at each threshold.
 
     Args:
         weight_column: see `Head`.

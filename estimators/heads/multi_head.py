@@ -90,7 +90,7 @@ class MultiHead(Head):
     def encode_labels(self, labels: Any) -> dict[str, Any]:
         """The labels of each head."""
         given = self._labels(labels)
-        return {str(h.name): h.encode_labels(given[h.name]) for h in self.heads}
+        return {str(h.name): h.encode_labels(given[str(h.name)]) for h in self.heads}
 
     def loss(
         self,
@@ -103,7 +103,7 @@ class MultiHead(Head):
         """The weighted sum of the losses."""
         parts, labels = self._parts(logits), self._labels(labels)
         total = sum(
-            w * h.loss(labels[h.name], parts[str(h.name)], features, mode)
+            w * h.loss(labels[str(h.name)], parts[str(h.name)], features, mode)
             for h, w in zip(self.heads, self.head_weights, strict=True)
         )
         return sum(regularization_losses, total) if regularization_losses else total
@@ -147,7 +147,7 @@ class MultiHead(Head):
         if regularization_losses:
             eval_metrics[REGULARIZATION_LOSS].update_state(sum(regularization_losses))
         for head in self.heads:
-            part, own = parts[str(head.name)], labels[head.name]
+            part, own = parts[str(head.name)], labels[str(head.name)]
             eval_metrics[f"loss/{head.name}"].update_state(head.loss(own, part, features, mode))
             mine = {k: v for k, v in eval_metrics.items() if k.endswith(f"/{head.name}") and k != f"loss/{head.name}"}
             head.update_metrics(mine, features, part, own, mode)

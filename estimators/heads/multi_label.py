@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamina.core.errors import ShapeError, describe, listing
+from lamina.core.errors import ShapeError, describe
 from lamina.estimators.heads.binary import check_thresholds, sigmoid_crossentropy
 from lamina.estimators.heads.head import Head, numbers_of, spread
 from lamina.estimators.heads.vocabulary import ClassNames, as_bytes, check_classes
@@ -73,7 +73,7 @@ class MultiLabelHead(Head):
 
     def encode_labels(self, labels: Any) -> np.ndarray:
         """Labels as rows of 0 and 1."""
-        if isinstance(labels, (list, tuple)) or getattr(labels, "dtype", None) == object:
+        if isinstance(labels, (list, tuple)) or getattr(labels, "dtype", np.dtype(int)).kind == "O":
             rows = list(labels)
             if (
                 rows
@@ -90,8 +90,8 @@ class MultiLabelHead(Head):
         values = numbers_of(self, labels)
         if values.ndim != 2 or (values.shape[1] != self.n_classes and values.dtype.kind == "f"):
             raise ShapeError(
-                f"{self!r}: labels must be rows of 0 and 1 of shape (batch, {self.n_classes}), or lists of classes, got "
-                f"{describe(values)}."
+                f"{self!r}: labels must be rows of 0 and 1 of shape (batch, {self.n_classes}), or lists of classes, "
+                f"got {describe(values)}."
             )
         if values.shape[1] == self.n_classes and (not values.size or (values.min() >= 0 and values.max() <= 1)):
             return values
@@ -112,7 +112,7 @@ class MultiLabelHead(Head):
             numbers = numbers[numbers >= 0].astype(int)
             if numbers.size and numbers.max() >= self.n_classes:
                 raise ValueError(
-                    f"{self!r}: labels must be classes from 0 to {self.n_classes - 1}, got {listing(list(map(int, numbers)), 'and')}."
+                    f"{self!r}: labels must be classes from 0 to {self.n_classes - 1}, got {numbers.max()}."
                 )
             out[i, numbers] = 1
         return out

@@ -52,6 +52,8 @@ class RegressionHead(Head):
                 f"{type(self).__name__}: inverse_link_fn must be a function of logits, got {describe(inverse_link_fn)}."
             )
         self.inverse_link_fn = inverse_link_fn
+        # (mean, deviation): logits are then in units of the labels' deviation, counted from their mean.
+        self.units: tuple[np.ndarray, np.ndarray] | None = None
 
     def encode_labels(self, labels: Any) -> np.ndarray:
         """Labels as float32, (batch, label_dimension)."""
@@ -66,7 +68,12 @@ class RegressionHead(Head):
         return jnp.square(self._linked(logits) - labels)
 
     def _linked(self, logits: Any) -> Any:
-        return logits if self.inverse_link_fn is None else self.inverse_link_fn(logits)
+        if self.inverse_link_fn is not None:
+            return self.inverse_link_fn(logits)
+        if self.units is None:
+            return logits
+        center, spread = self.units
+        return logits * spread + center
 
     def outputs(self, logits: Any) -> dict[str, Any]:
         """The predictions."""

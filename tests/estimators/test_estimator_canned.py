@@ -1,4 +1,4 @@
-"""Canned estimators: their variables, row-wise updates, classic scripts, warm starts, continuous evaluation, exports."""
+"""Canned estimators: their variables, rows of tables, classic scripts, warm starts, continuous evaluation, exports."""
 
 import os
 

@@ -167,7 +167,6 @@ def test_pictures():
     assert len(est.plot_learning_curve(model).lines[0].get_xdata()) == len(model.history_["loss"])
     assert len(est.plot_confusion_matrix(model, X, X[:, 0] > 0).texts) == 4
     assert est.plot_calibration(model, X, X[:, 0] > 0).get_ylabel() == "true frequency"
-    assert len(est.plot_importance({"a": 1.0, "b": 0.5}, most=1).patches) == 1
     pyplot.close("all")
 
 

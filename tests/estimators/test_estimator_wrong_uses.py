@@ -1,5 +1,7 @@
 """Wrong uses and what their messages say: what was expected, what came, and the cure."""
 
+# ruff: noqa: E501  a row a case
+
 import numpy as np
 import pytest
 
