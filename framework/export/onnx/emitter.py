@@ -201,7 +201,11 @@ class Emitter:
         forms = self.forms(value)
         if wanted not in forms:
             have, name = next(iter(forms.items()))
-            made = self.transpose(name, [have.index(axis) for axis in wanted])
+            long = [[a for a in perm if value.shape[a] != 1] for perm in (have, wanted)]
+            if long[0] == long[1]:  # only axes of size 1 move: no element does
+                made = self.reshape(name, *([value.shape[a] for a in perm] for perm in (have, wanted)))
+            else:
+                made = self.transpose(name, [have.index(axis) for axis in wanted])
             self._forms[value] = forms = {**forms, wanted: made}
         return forms[wanted]
 
