@@ -122,7 +122,8 @@ def partition(graph: Any, n: int) -> list[Any]:
     """
     check_int("Graph.partition", "n", n, 1)
     weights = [cost.operations + cost.bytes / 4 for cost in costs(graph)]
-    stages, start = [], 0
+    stages: list[Any] = []
+    start = 0
     ends = list(_cuts(weights, min(n, len(weights)))) or [0]
     users = graph.users()
     for end in ends:

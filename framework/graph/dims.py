@@ -192,7 +192,7 @@ def spec_of(spec: Any, name: str) -> jax.ShapeDtypeStruct:
     if not isinstance(shape, (tuple, list)):
         raise TypeError(f"trace: input '{name}' must be a shape, a spec or an array, got {describe(spec)}.")
     dtype = getattr(spec, "dtype", None) or "float32"
-    named = []
+    named: list[Dim] = []
     for axis, size in enumerate(shape):
         if size is None:
             named.append(BATCH if axis == 0 else f"{name if name.isidentifier() else 'input'}_{axis}")

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import export
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 from lamina.graph.builder import Builder
 from lamina.graph.dims import dims_of, evaluate, symbolic
@@ -58,7 +58,7 @@ def lower(b: Builder, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Val
 
     def read(atom: Any) -> Value:
         if isinstance(atom, Literal):
-            return b.constant(np.asarray(atom.val, atom.aval.dtype))
+            return b.constant(np.asarray(atom.val, getattr(atom.aval, "dtype", None)))
         return env[atom]
 
     for var, const in zip(jaxpr.constvars, consts, strict=True):
@@ -75,8 +75,8 @@ def lower(b: Builder, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[Val
 
 
 def _join(outer: str, inner: str, root: str | None) -> str:
-    """The path of a layer inside another, without the model itself; what transformations add to it is left out."""
-    parts = [p for p in inner.split("/") if p and "(" not in p and ")" not in p]
+    """The path of a layer inside another, without the model itself; what jax adds to it is left out."""
+    parts = [p for p in inner.split("/") if p and p.replace("-", "_").replace(".", "_").isidentifier()]
     if not outer and parts and parts[0] == root:
         parts = parts[1:]
     return "/".join(filter(None, [outer, *parts]))
@@ -126,7 +126,7 @@ def _inner(eqn: Any) -> Any:
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         inner = eqn.params.get(key)
         if inner is not None:
-            return inner if hasattr(inner, "jaxpr") else jax.extend.core.ClosedJaxpr(inner, ())
+            return inner if hasattr(inner, "jaxpr") else ClosedJaxpr(inner, ())
     return None
 
 

@@ -111,6 +111,12 @@ def _static_space(x: Value) -> bool:
     return all(isinstance(d, int) for d in x.shape[1:])
 
 
+def _pads(padding: Any, x: Value, windows: Any, strides: Any) -> tuple:
+    """Padding as pairs, for an input whose spatial sizes are known."""
+    space: Any = x.shape[1:-1]
+    return tuple(map(tuple, pads_of("conv", padding, space, windows, strides)))
+
+
 def _cast(b: Builder, x: Value, dtype: Any) -> Value:
     return x if x.dtype == dtype else b.emit("Cast", [x], dtype=np.dtype(dtype).name)
 
@@ -131,7 +137,7 @@ def _conv(
     n = len(x.shape) - 2
     strides, dilations = _ints(strides, n), _ints(dilation_rate, n)
     windows = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilations, strict=False)]
-    pads = pads_of("conv", padding, x.shape[1:-1], windows, strides)
+    pads = _pads(padding, x, windows, strides)
     groups = int(x.shape[-1]) // int(kernel.shape[-2])
     return _back(b, emit_conv(b, _cast(b, x, kernel.dtype), kernel, strides, pads, dilations, groups), first)
 
@@ -152,7 +158,7 @@ def _depthwise_conv(
     n = len(x.shape) - 2
     strides, dilations = _ints(strides, n), _ints(dilation_rate, n)
     windows = [(k - 1) * d + 1 for k, d in zip(kernel.shape, dilations, strict=False)]
-    pads = pads_of("depthwise_conv", padding, x.shape[1:-1], windows, strides)
+    pads = _pads(padding, x, windows, strides)
     attributes = {"strides": strides, "pads": tuple(map(tuple, pads)), "dilations": dilations}
     return _back(b, b.emit("DepthwiseConv", [_cast(b, x, kernel.dtype), kernel], **attributes), first)
 
@@ -189,7 +195,7 @@ def _pool(op: str) -> Any:
         n = len(x.shape) - 2
         window = _ints(pool_size, n)
         steps = window if strides is None else _ints(strides, n)
-        pads = tuple(map(tuple, pads_of(op, padding, x.shape[1:-1], window, steps)))
+        pads = _pads(padding, x, window, steps)
         return _back(b, b.emit(op, [x], window=window, strides=steps, pads=pads), first)
 
     return rule

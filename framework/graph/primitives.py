@@ -96,7 +96,8 @@ def _integer_pow(b: Builder, params: Any, avals: Any, x: Value) -> Value:
         return broadcast(b, scalar(b, 1, x.dtype), x.shape)
     if abs(y) > 4 and x.dtype.kind == "f":
         return b.emit("Pow", [x, scalar(b, y, x.dtype)])
-    power, square = None, x
+    power: Any = None
+    square = x
     n = abs(y)
     while n:
         if n & 1:
@@ -153,7 +154,7 @@ def reshape(b: Builder, x: Value, shape: Sequence[Dim]) -> Value:
     return x if tuple(x.shape) == tuple(shape) else b.emit("Reshape", [x], shape=shape)
 
 
-def transpose(b: Builder, x: Value, perm: Sequence[int]) -> Value:
+def transpose(b: Builder, x: Value, perm: Any) -> Value:
     """`x` with its axes in another order; nothing is added if it is the same."""
     perm = tuple(int(p) for p in perm)
     return x if perm == tuple(range(len(perm))) else b.emit("Transpose", [x], perm=perm)
@@ -283,8 +284,8 @@ def _dynamic_slice(b: Builder, params: Any, avals: Any, x: Value, *starts: Value
     starts, sizes = starts[: len(x.shape)], dims_of(params["slice_sizes"])
     known = [b.known(s) for s in starts]
     if all(k is not None for k in known) and all(isinstance(d, int) for d in (*sizes, *x.shape)):
-        start = [int(np.clip(int(k), 0, d - n)) for k, d, n in zip(known, x.shape, sizes, strict=True)]  # type: ignore[arg-type]
-        return slice_(b, x, start, [s + n for s, n in zip(start, sizes, strict=True)])  # type: ignore[operator]
+        start = [int(np.clip(int(k), 0, d - n)) for k, d, n in zip(known, x.shape, sizes, strict=True)]
+        return slice_(b, x, start, [s + n for s, n in zip(start, sizes, strict=True)])
     return b.emit("DynamicSlice", [x, *starts], sizes=sizes)
 
 

@@ -44,7 +44,7 @@ class Session:
             self._compiled[key] = self._compile(*key)
         return jax.tree.unflatten(tree, self._compiled[key](*given.values()))
 
-    def _feeds(self, feeds: Any) -> dict[Value, np.ndarray]:
+    def _feeds(self, feeds: Any) -> dict[Value, Any]:
         graph = self.graph
         if feeds is None:
             feeds = {}

@@ -47,7 +47,7 @@ def _transposed(b: Builder, x: Value, kernel: Value, strides: Any, pads: Any, di
 def conv(b: Builder, x: Value, kernel: Value, strides: Any, pads: Any, dilations: Any, groups: int) -> Value:
     """A convolution; one group a channel makes it depthwise. Negative padding is cut from the input."""
     start = [0, *(max(-lo, 0) for lo, _ in pads), 0]
-    stop = [d if not cut else d - cut for d, cut in zip(x.shape, [0, *(max(-hi, 0) for _, hi in pads), 0], strict=True)]  # type: ignore[operator]
+    stop = [d if not cut else d - cut for d, cut in zip(x.shape, [0, *(max(-hi, 0) for _, hi in pads), 0], strict=True)]
     x = slice_(b, x, start, stop)
     pads = tuple((max(lo, 0), max(hi, 0)) for lo, hi in pads)
     if groups > 1 and groups == x.shape[-1]:
@@ -72,7 +72,7 @@ def _pool(b: Builder, params: Any, x: Value, op: str) -> Any:
     order = [0, *range(2, rank), 1] if first else list(range(rank))
     space = order[1:-1]
     x = transpose(b, x, order)
-    attributes = {
+    attributes: dict[str, Any] = {
         "window": tuple(int(window[i]) for i in space),
         "strides": tuple(int(strides[i]) for i in space),
         "pads": tuple(pads[i] for i in space),

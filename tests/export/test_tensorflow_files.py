@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lamina import load_frozen
+from lamina.wire.graph import SavedModel
 
 FOLDER = Path(__file__).parents[1] / "golden" / "tensorflow_models"
 SAVED_MODELS = ("control", "tables", "recurrent", "images", "attention")
@@ -73,3 +74,18 @@ def test_wrong_calls_are_explained(tmp_path):
         fn(x=np.zeros((2, 3), "complex64"))
     with pytest.raises(TypeError, match="takes 1 inputs, got 2"):
         loaded(inputs["x"], 1)
+
+
+def test_a_model_reads_no_files_outside_of_its_folder(tmp_path):
+    unpacked("tables", tmp_path)
+    saved = SavedModel.FromString((tmp_path / "saved_model.pb").read_bytes())
+    (asset,) = saved.meta_graphs[0].asset_file_def
+    (tmp_path / "secret.txt").write_text("x\n")
+    asset.filename = "../../secret.txt"
+    inner = tmp_path / "inner" / "model"
+    (inner / "variables").mkdir(parents=True)
+    for file in (tmp_path / "variables").iterdir():
+        (inner / "variables" / file.name).write_bytes(file.read_bytes())
+    (inner / "saved_model.pb").write_bytes(saved.SerializeToString())
+    with pytest.raises(ValueError, match="outside of the model's folder"):
+        load_frozen(inner)

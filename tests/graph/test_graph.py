@@ -149,6 +149,14 @@ def test_patterns_are_recognised():
     assert {"Relu6", "Silu", "Softmax", "ReduceMean"} <= set(found)
 
 
+def test_indexing_is_gathered_without_guards_against_what_is_out_of_range():
+    model = Sequential([Input((5,), dtype="int32"), layers.Embedding(9, 4)])
+    graph = trace(model).optimize().verify()
+    assert graph.instrs[-1].op == "Gather" and not any(np.isnan(a).any() for a in graph.constants.values())
+    ids = RNG.integers(0, 9, (2, 5))
+    np.testing.assert_array_equal(graph(ids), model(ids))
+
+
 def test_unknown_pass_is_refused():
     with pytest.raises(ValueError, match="constant_folding"):
         trace(lambda x: x, (2,)).optimize(["constant_foldin"])

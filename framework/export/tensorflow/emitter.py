@@ -55,12 +55,12 @@ class Tensor(NamedTuple):
 
     Attributes:
         node: the node's name.
-        index: which of its outputs.
+        output: which of its outputs.
         place: how the body of a function refers to it.
     """
 
     node: str
-    index: int = 0
+    output: int = 0
     place: str = ""
 
 
@@ -127,7 +127,7 @@ class Emitter:
     def _reference(self, tensor: Tensor) -> str:
         if self.is_function:
             return tensor.place
-        return f"{tensor.node}:{tensor.index}" if tensor.index else tensor.node
+        return f"{tensor.node}:{tensor.output}" if tensor.output else tensor.node
 
     def constant(self, value: Any, dtype: Any = None, name: str | None = None) -> Tensor:
         """A constant; small ones without a name are written once."""
@@ -198,7 +198,8 @@ class Emitter:
 
     def _expression(self, tree: Any) -> Tensor:
         if isinstance(tree, ast.Constant):
-            return self.constant(np.int32(tree.value))
+            value: Any = tree.value
+            return self.constant(np.int32(value))
         if isinstance(tree, ast.Name):
             return self._named_size(tree.id)
         if isinstance(tree, ast.UnaryOp):
@@ -206,9 +207,9 @@ class Emitter:
         names = {ast.Add: "AddV2", ast.Sub: "Sub", ast.Mult: "Mul", ast.Pow: "Pow"}
         if isinstance(tree, ast.BinOp):
             return self.binary(names[type(tree.op)], self._expression(tree.left), self._expression(tree.right), INT32)
-        assert isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name)  # parse lets nothing else pass
         op = {"floordiv": "FloorDiv", "mod": "FloorMod", "max": "Maximum", "min": "Minimum"}[tree.func.id]
-        return self.binary(op, *map(self._expression, tree.args), INT32)
+        x, y = map(self._expression, tree.args)
+        return self.binary(op, x, y, INT32)
 
     def _named_size(self, name: str) -> Tensor:
         if name not in self._sizes:

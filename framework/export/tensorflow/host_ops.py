@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,25 @@ class Resource:
 
 @dataclass
 class State:
-    """What a loaded model keeps: the values of its variables and the entries of its tables, by name."""
+    """What a loaded model keeps: the values of its variables and the entries of its tables, by name; and its folder."""
 
     variables: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, dict[Any, Any]] = field(default_factory=dict)
+    folder: Path | None = None
+
+    def path(self, name: Any) -> Path:
+        """The file that a graph names, which must lie in the model's folder: files are taken for hostile.
+
+        Raises:
+            ValueError: it lies elsewhere, or is no name.
+        """
+        name = np.asarray(name).item()
+        if self.folder is None or not isinstance(name, bytes) or b"\0" in name:
+            raise ValueError(f"{name!r} is no file of this model.")
+        path = Path(os.fsdecode(name)).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise ValueError(f"'{path}' lies outside of the model's folder.")
+        return path
 
 
 def host(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -95,8 +110,7 @@ def _import_table(state: State, a: Attrs, handle: Resource, keys: Any, values: A
 def _table_from_file(state: State, a: Attrs, handle: Resource, filename: Any) -> list[Any]:
     delimiter = a.s("delimiter", "\t").encode()
     columns = (a.i("key_index"), a.i("value_index"))
-    with open(np.asarray(filename).item(), "rb") as file:
-        lines = file.read().splitlines()
+    lines = state.path(filename).read_bytes().splitlines()
     parts = []
     for column in columns:
         whole, number = column == -2, column == -1
@@ -132,8 +146,7 @@ def _table_size(state: State, a: Attrs, handle: Resource) -> Any:
 
 @host("RestoreV2")
 def _restore(state: State, a: Attrs, prefix: Any, names: Any, slices: Any) -> list[Any]:
-    path = np.asarray(prefix).item()
-    reader = load_checkpoint(os.fsdecode(path))
+    reader = load_checkpoint(state.path(prefix))
     out = []
     parts = np.asarray(slices).reshape(-1).tolist()
     numbers = a.dtypes("dtypes")
@@ -161,11 +174,6 @@ def _part(value: np.ndarray, spec: str) -> np.ndarray:
 @host("ShardedFilename", "MergeV2Checkpoints", "SaveV2")
 def _not_for_reading(state: State, a: Attrs, *x: Any) -> Any:
     raise ValueError(f"{a.node.op} writes files; save weights with lamina.checkpoint.")
-
-
-@host("MatchingFiles")
-def _matching(state: State, a: Attrs, pattern: Any) -> Any:
-    return _strings([os.fsencode(p) for p in sorted(glob.glob(os.fsdecode(np.asarray(pattern).item())))])
 
 
 # ---- strings
@@ -198,7 +206,8 @@ def _join(state: State, a: Attrs, *x: Any) -> Any:
 
 @host("StringLower", "StringUpper", "StringStrip")
 def _case(state: State, a: Attrs, x: Any) -> Any:
-    return _each({"StringLower": bytes.lower, "StringUpper": bytes.upper, "StringStrip": bytes.strip}[a.node.op], x)
+    methods: dict[str, Any] = {"StringLower": bytes.lower, "StringUpper": bytes.upper, "StringStrip": bytes.strip}
+    return _each(methods[a.node.op], x)
 
 
 @host("StringLength")

@@ -59,7 +59,7 @@ class _Window:
         """SAME or VALID, or None if neither fits."""
         if not any(map(any, self.pads)):
             return "VALID"
-        sizes = self.shape[1:-1]
+        sizes: Any = self.shape[1:-1]
         if not all(isinstance(d, int) for d in sizes):
             return None
         same = [same_pads(*a) for a in zip(sizes, self.reach, self.strides, strict=True)]
@@ -135,7 +135,8 @@ def _conv(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: Tensor) ->
     if w.space == 3:
         kernel, shape = _dilated(e, w, kernel, shape)
     word = w.words()
-    op, more = ("Conv3D", {}) if w.space == 3 else ("Conv2D", {"dilations": w.full(w.dilations)})
+    op = "Conv3D" if w.space == 3 else "Conv2D"
+    more: dict[str, Any] = {} if w.space == 3 else {"dilations": w.full(w.dilations)}
 
     def run(x: Tensor, kernel: Tensor) -> Tensor:
         return e.node(op, [x, kernel], T=w.dtype, strides=w.full(w.strides), padding=word, **more)
@@ -182,7 +183,7 @@ def _conv_transpose(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: 
     w = _Window(e, instr.inputs[0], x, instr.inputs[1].shape[:-2], instr.attrs)  # type: ignore[arg-type]
     kernel, shape = _flat_kernel(e, w, kernel, instr.inputs[1])
     kernel, shape = _dilated(e, w, kernel, shape)
-    sizes = w.shape[1:-1]
+    sizes: Any = w.shape[1:-1]
     if not all(isinstance(d, int) for d in sizes):
         raise Unsupported("the spatial sizes of a transposed convolution must be known")
     out = [(n - 1) * s + k for n, s, k in zip(sizes, w.strides, shape, strict=False)]

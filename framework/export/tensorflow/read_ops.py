@@ -387,9 +387,9 @@ def _range(a: Attrs, start: Any, limit: Any, delta: Any) -> Any:
 
 @reads("LinSpace")
 def _linspace(a: Attrs, start: Any, stop: Any, count: Any) -> Any:
-    return jnp.linspace(
-        start, stop, *affordable([number(count, "the number of points")]), dtype=a.dtype("T", np.float32)
-    )
+    points = number(count, "the number of points")
+    affordable([points])
+    return jnp.linspace(start, stop, points, dtype=a.dtype("T", np.float32))
 
 
 @reads("InvertPermutation")

@@ -251,7 +251,7 @@ def load_saved_model(path: str | os.PathLike, tags: str | Sequence[str] = "serve
         have = [sorted(m.meta_info_def.tags) for m in saved.meta_graphs]
         raise ValueError(f"load_saved_model: '{path}' has no graph with the tags {sorted(wanted)}, only {have}.")
     meta = found[0]
-    program = Program(meta.graph_def)
+    program = Program(meta.graph_def, State(folder=folder))
     with jax.enable_x64(True):
         _restore(program, meta, folder)
         _initialize(program, meta, folder)

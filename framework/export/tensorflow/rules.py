@@ -163,7 +163,8 @@ def _dynamic_update(e: Emitter, instr: Instr, x: Tensor, update: Tensor, *starts
     if not all(isinstance(d, int) for d in block.shape[:count]):
         raise Unsupported("a block of unknown size is written")
     inside = _starts(e, value, block.shape, starts, instr.inputs[2:])[:count]
-    grid = np.moveaxis(np.indices(block.shape[:count]), 0, -1).astype(np.int32)
+    leading: Any = block.shape[:count]
+    grid = np.moveaxis(np.indices(leading), 0, -1).astype(np.int32)
     points = e.binary("AddV2", e.constant(grid), e.node("Pack", inside, N=count, T=INT32), INT32)
     return e.node("TensorScatterUpdate", [x, points, update], T=value.dtype, Tindices=INT32)
 

@@ -143,7 +143,7 @@ def _signature(graph: GraphBase, inputs: list[Tensor], outputs: list[Tensor]) ->
     ):
         for name, value, tensor in zip(names, values, tensors, strict=True):
             info = side[name]
-            info.name, info.dtype = f"{tensor.node}:{tensor.index}", NUMBERS[value.dtype]
+            info.name, info.dtype = f"{tensor.node}:{tensor.output}", NUMBERS[value.dtype]
             info.tensor_shape.CopyFrom(tensor_shape(unknown_shape(value)))
     return made
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from lamina.graph.ir import Instr, Value
 from lamina.graph.passes.rewrite import Rewriter
 
 
 def recognise(graph: Any) -> Any:
     """max(x, 0) becomes Relu, x * sigmoid(x) Silu, sum / n ReduceMean, and exp(x - max) / sum Softmax.
+
+    Slices that jax replaces by NaN where an index is out of range are gathered as they are: what an index out of range
+    gives is then the nearest slice.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -21,7 +26,7 @@ def recognise(graph: Any) -> Any:
     """
     r = Rewriter(graph)
     for instr in list(r.graph.instrs):
-        for pattern in (_relu, _relu6, _silu, _mean, _softmax):
+        for pattern in (_relu, _relu6, _silu, _mean, _softmax, _gather):
             found = pattern(r, instr)
             if found is not None:
                 op, inputs, attrs = found
@@ -71,7 +76,7 @@ def _mean(r: Rewriter, instr: Instr) -> Any:
         return None
     shape, axes = made.inputs[0].shape, made.attrs["axes"]
     sizes = [shape[a] for a in axes]
-    if not all(isinstance(d, int) for d in sizes) or not r.is_number(factor, math.prod(sizes)):  # type: ignore[arg-type]
+    if not all(isinstance(d, int) for d in sizes) or not r.is_number(factor, math.prod(sizes)):
         return None
     if reshaped is None:
         return "ReduceMean", made.inputs, made.attrs
@@ -102,6 +107,24 @@ def _softmax(r: Rewriter, instr: Instr) -> Any:
     ):
         return None
     return "Softmax", [x], {"axis": last[0]}
+
+
+def _gather(r: Rewriter, instr: Instr) -> Any:
+    """Select(0 <= i <= n, Gather(x, i), NaN), which is how jax indexes."""
+    if instr.op != "Select":
+        return None
+    inside, slices, other = instr.inputs
+    gathered = r.made_by(slices, "Gather", "GatherND", "GatherElements")
+    fill = r.known(other)
+    if gathered is None or fill is None or fill.dtype.kind != "f" or not np.all(np.isnan(fill)):
+        return None
+    every = r.made_by(inside, "ReduceAnd", "Reshape")
+    every = every if every is None or every.op == "ReduceAnd" else r.made_by(every.inputs[0], "ReduceAnd")
+    both = None if every is None else r.made_by(every.inputs[0], "And")
+    tests = [] if both is None else [r.made_by(v, "GreaterEqual", "LessEqual") for v in both.inputs]
+    if len(tests) == 2 and all(t is not None for t in tests):
+        return gathered.op, gathered.inputs, gathered.attrs
+    return None
 
 
 def _reduced(r: Rewriter, value: Value, op: str) -> Instr | None:
