@@ -11,9 +11,10 @@ from lamina.core.errors import listing
 from lamina.export.onnx.reader import load_onnx
 from lamina.export.stablehlo.writer import load_stablehlo
 from lamina.export.tensorflow.reader import Loaded, load_graph_def, load_saved_model
+from lamina.export.tflite.reader import load_tflite
 
 # ending of the file -> reader(path, inputs, outputs)
-READERS: dict[str, Callable[..., Any]] = {".pb": load_graph_def, ".onnx": load_onnx}
+READERS: dict[str, Callable[..., Any]] = {".pb": load_graph_def, ".onnx": load_onnx, ".tflite": load_tflite}
 
 
 def load_frozen(
@@ -22,7 +23,8 @@ def load_frozen(
     """A model file as a function that our executor runs; the library that wrote it is not needed.
 
     Args:
-        path: a frozen graph (`.pb`) or an ONNX model (`.onnx`), or the folder of a SavedModel or of StableHLO modules.
+        path: a frozen graph (`.pb`), an ONNX model (`.onnx`) or a TFLite file (`.tflite`), or the folder of a
+            SavedModel or of StableHLO modules.
         inputs: of a frozen graph: the names of the nodes that are fed, in the order of the arguments; by default its
             placeholders.
         outputs: of a frozen graph: the names of the nodes that are wanted; by default those that no other node uses.
