@@ -180,7 +180,8 @@ class Program:
             node = body.nodes[name]
             inputs = [get(i) for i in body.inputs(name)]
             try:
-                out = self._node(node, inputs, variables, control, depth)
+                with np.errstate(all="ignore"):  # what numpy computes of constants is not for the user to hear of
+                    out = self._node(node, inputs, variables, control, depth)
             except (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
                 if str(error).startswith("Node '"):
                     raise
