@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamina.core.checks import check_type
 from lamina.core.errors import describe, listing
 from lamina.estimators.estimator import Estimator
+from lamina.estimators.model import call_with
 from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys
 from lamina.metrics.metric import Metric
 from lamina.models import Model, clone_model
@@ -48,8 +49,6 @@ def add_metrics(estimator: Estimator, metric_fn: Callable[..., dict[str, Any]]) 
     other._setup_again()
 
     def added(features: Any, labels: Any, predictions: Any, config: Any) -> dict[str, Any]:
-        from lamina.estimators.model import call_with
-
         offered = {"features": features, "labels": labels, "predictions": predictions, "config": config}
         found = {} if before is None else dict(call_with(before, offered))
         return {**found, **call_with(metric_fn, offered)}
@@ -86,7 +85,7 @@ def model_to_estimator(
     """
     if (keras_model is None) == (keras_model_path is None):
         raise ValueError("model_to_estimator: give one of keras_model and keras_model_path.")
-    if keras_model is None:
+    if keras_model_path is not None:
         from lamina.models.saving.loading import load_model  # formats are loaded where they are used
 
         keras_model = load_model(keras_model_path, custom_objects=dict(custom_objects or {}))

@@ -20,7 +20,7 @@ from lamina.estimators.export import export_saved_model
 from lamina.estimators.feature_columns import FeatureColumn, transform_host
 from lamina.estimators.heads import Head
 from lamina.estimators.hooks import NanTensorHook, Session, SessionRunHook, StopAtStepHook, check_hooks
-from lamina.estimators.inputs import Batches, Epochs, as_features, numeric, split_element
+from lamina.estimators.inputs import Batches, Epochs, as_features, numeric
 from lamina.estimators.model import EstimatorModel, call_with
 from lamina.estimators.modes import EstimatorSpec, ModeKeys
 from lamina.estimators.reporting import LoggingTensorHook, StepCounterHook, SummarySaverHook
@@ -531,6 +531,3 @@ def _leaves(x: Any) -> Iterator[Any]:
             yield from _leaves(v)
     else:
         yield x
-
-
-__all__ = ["Estimator", "split_element"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Self
 
 import jax
@@ -531,8 +532,6 @@ class Regressor(Tabular):
 
 def _tell_of_column(owner: Any) -> None:
     """Warns, as scikit-learn does, of a column of labels."""
-    import sys
-
     module = sys.modules.get("sklearn.exceptions")
     kind: type[Warning] = UserWarning if module is None else module.DataConversionWarning
     warnings.warn(
@@ -540,6 +539,3 @@ def _tell_of_column(owner: Any) -> None:
         kind,
         stacklevel=4,
     )
-
-
-__all__: Sequence[str] = ["Classifier", "Regressor", "Tabular"]

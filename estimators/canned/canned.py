@@ -20,7 +20,7 @@ from lamina.estimators.heads import (
 )
 from lamina.estimators.inputs import as_features, check_features
 from lamina.estimators.model import EstimatorModel
-from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys
+from lamina.estimators.modes import EstimatorSpec, Minimize
 from lamina.estimators.tabular import Tabular
 
 
@@ -199,6 +199,3 @@ def check_column_list(owner: str, argument: str, columns: Any) -> list[FeatureCo
     if not columns:
         raise ValueError(f"{owner}: {argument} must hold at least one feature column, got an empty list.")
     return list(columns)
-
-
-TRAINING = ModeKeys.TRAIN

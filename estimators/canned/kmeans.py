@@ -108,7 +108,7 @@ class KMeansClustering(CannedEstimator):
     Example:
         >>> X = np.array([[0.0], [0.2], [5.0], [5.2]])
         >>> model = KMeansClustering(2, initial_clusters=[[0.0], [5.0]], use_mini_batch=False).fit(X)
-        >>> model.cluster_centers().round(3).tolist()
+        >>> np.round(model.cluster_centers().astype("float64"), 3).tolist()
         [[0.1], [5.1]]
 
     Reference: Sculley, "Web-Scale K-Means Clustering", 2010; Arthur and Vassilvitskii, "k-means++", 2007.

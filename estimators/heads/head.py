@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -305,8 +306,6 @@ class Head:
 
 
 def _call_loss(function: Callable[..., Any], labels: Any, logits: Any, features: Any, reduction: str) -> Any:
-    import inspect
-
     names = inspect.signature(function).parameters
     missing = [n for n in ("labels", "logits") if n not in names]
     if missing:
