@@ -2,10 +2,10 @@
 
     python tests/benchmarks/estimator_quality.py [--folds 5] [--data iris,...] [--models linear,dnn,trees]
 
-Accuracy for classes, R² for numbers; both libraries see the same folds. The arguments are the defaults, but for the
-seeds; where a row of ours has an argument, it is named. The linear rows are held against the optimum: least squares, and logistic
-regression (scikit-learn's, which needs its features standardised; ours does that itself). The last column is the
-difference to the reference, in hundredths; the mark says whether it is at most one lower.
+Accuracy for classes, R² for numbers; both libraries see the same folds, and have their default arguments, but for seeds
+and the size of the networks. The references of the linear rows are least squares and logistic regression, which needs
+standardised features; ours standardises them itself. The difference is in hundredths; the mark says whether ours is at
+most one lower.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def main() -> None:
             (ours, seconds), (theirs, theirs_seconds) = found
             mark = "ok" if ours >= theirs - 0.01 else "lower"
             print(
-                f"| {name} | {kind} | {ours:.4f} | {theirs:.4f} | {100 * (ours - theirs):+.2f} | {mark} | {seconds:.1f} | "
-                f"{theirs_seconds:.1f} |",
+                f"| {name} | {kind} | {ours:.4f} | {theirs:.4f} | {100 * (ours - theirs):+.2f} | {mark} | "
+                f"{seconds:.1f} | {theirs_seconds:.1f} |",
                 flush=True,
             )
 
