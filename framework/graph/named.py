@@ -325,12 +325,9 @@ def _plain_loop(loop: dict[str, Any]) -> bool:
     return not loop.get("unroll") and not loop.get("zero_output_for_mask")
 
 
-def _results(b: Builder, out: list[Value], loop: dict[str, Any]) -> tuple:
-    rows, *states = out
-    sequences = None
-    if loop.get("return_sequences", True):
-        sequences = b.emit("Reverse", [rows], axes=(1,)) if loop.get("go_backwards") else rows
-    return states[0], sequences, states
+def _results(out: list[Value], loop: dict[str, Any]) -> tuple:
+    rows, *states = out  # rows stay in the order in which they are made, from the end if the loop goes backwards
+    return states[0], rows if loop.get("return_sequences", True) else None, states
 
 
 def _directed(b: Builder, x: Value, loop: dict[str, Any]) -> Value:
@@ -357,7 +354,7 @@ def _lstm(
     if bias is None:
         bias = b.constant(np.zeros(kernel.shape[-1:], kernel.dtype))
     x = _directed(b, inputs, loop)
-    return _results(b, b.emit("LSTM", [x, *states, kernel, recurrent_kernel, bias]), loop)
+    return _results(b.emit("LSTM", [x, *states, kernel, recurrent_kernel, bias]), loop)
 
 
 @named("gru")
@@ -386,7 +383,7 @@ def _gru(
         bias = b.emit("Concat", [reshape(b, bias, (1, size)), b.constant(np.zeros((1, size), zero.dtype))], axis=0)
     x = _directed(b, inputs, loop)
     out = b.emit("GRU", [x, states[0], kernel, recurrent_kernel, bias], reset_after=bool(reset_after))
-    return _results(b, out, loop)
+    return _results(out, loop)
 
 
 def _plain_recurrent(x: Any, mask: Any, dropout: Any, activation: Any, recurrent: Any, loop: dict[str, Any]) -> bool:
