@@ -5,7 +5,7 @@
 "loop" keeps the data on the device, and runs an epoch in one compiled call that gathers each batch: the most that
 hand-written code gets. "partial_fit" is one call with its checks of the data, "fit" an epoch of a fit of several: what
 five passes take longer than one. "train" is an epoch of `train(input_fn)` with a shuffled Dataset, less what a training
-of one step takes (saving among it). They run in turn, so that a busy moment hits all alike; the tables have the medians,
+of one step takes (saving among it). They run in turn, so that a busy moment hits all alike; tables have the medians,
 by the clock and by processor time.
 
 The last table trains on three words a sample out of vocabularies of growing size.
