@@ -13,6 +13,7 @@ from lamina.core.errors import did_you_mean
 from lamina.graph.base import GraphBase
 from lamina.graph.builder import Builder
 from lamina.graph.interpret import evaluate
+from lamina.graph.ir import is_floating
 from lamina.graph.lower import lower, struct
 
 
@@ -48,7 +49,7 @@ def gradient(graph: GraphBase, of: Any = None, wrt: Sequence[Any] | None = None)
                 f"gradient: '{value.name}' is made by the graph; differentiate with respect to inputs or variables."
                 f"{did_you_mean(value.name, graph.input_names)}"
             )
-        if value.dtype.kind != "f" and value.dtype.name != "bfloat16":
+        if not is_floating(value.dtype):
             raise ValueError(f"gradient: '{value.name}' is of {value.dtype}, and only floats have derivatives.")
     known = {v: a for v, a in graph.constants.items() if v in graph.variables or v in chosen}
     given = [*graph.inputs, *known]

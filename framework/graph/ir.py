@@ -76,6 +76,16 @@ class Instr:
         return f"{made} = {self.label}({', '.join('%' + v.name for v in self.inputs)})"
 
 
+def is_floating(dtype: np.dtype) -> bool:
+    """Whether a dtype is one of floats; numpy files bfloat16 under other kinds.
+
+    Example:
+        >>> is_floating(np.dtype("float16")), is_floating(np.dtype("int32"))
+        (True, False)
+    """
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
 def is_graph(attribute: Any) -> bool:
     """Whether an attribute is a graph."""
     return hasattr(attribute, "instrs")

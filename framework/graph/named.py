@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.core import settings
 from lamina.graph.builder import Builder
-from lamina.graph.ir import Value
+from lamina.graph.ir import Value, is_floating
 from lamina.graph.lower import named
 from lamina.graph.primitives import reshape, scalar, transpose
 from lamina.graph.windows import conv as emit_conv
@@ -19,7 +19,7 @@ NOT = NotImplemented
 
 
 def _float(x: Any) -> bool:
-    return isinstance(x, Value) and x.dtype.kind == "f" or getattr(getattr(x, "dtype", None), "name", "") == "bfloat16"
+    return isinstance(x, Value) and is_floating(x.dtype)
 
 
 def _activation(op: str) -> Any:

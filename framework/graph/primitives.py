@@ -9,7 +9,7 @@ import numpy as np
 
 from lamina.graph.builder import Builder
 from lamina.graph.dims import Dim, Dims, dims_of
-from lamina.graph.ir import Value
+from lamina.graph.ir import Value, is_floating
 from lamina.graph.lower import primitive
 
 SAME = {
@@ -94,7 +94,7 @@ def _integer_pow(b: Builder, params: Any, avals: Any, x: Value) -> Value:
     y = params["y"]
     if y == 0:
         return broadcast(b, scalar(b, 1, x.dtype), x.shape)
-    if abs(y) > 4 and x.dtype.kind == "f":
+    if abs(y) > 4 and is_floating(x.dtype):
         return b.emit("Pow", [x, scalar(b, y, x.dtype)])
     power: Any = None
     square = x
@@ -112,7 +112,7 @@ def _total_order(op: str) -> Any:
     """A comparison in which NaN is above all numbers."""
 
     def rule(b: Builder, params: Any, avals: Any, x: Value, y: Value) -> Value:
-        if x.dtype.kind != "f":
+        if not is_floating(x.dtype):
             return b.emit(op, [x, y])
         high, low = b.emit("NotEqual", [y, y]), b.emit("Equal", [x, x])
         above = b.emit("And", [high, low]) if op == "Less" else high
@@ -337,7 +337,7 @@ for _name, _op in {"cumsum": "CumSum", "cumprod": "CumProd", "cummax": "CumMax"}
 
 @primitive("cummin")
 def _cummin(b: Builder, params: Any, avals: Any, x: Value) -> Value:
-    if x.dtype.kind not in "fi":
+    if not is_floating(x.dtype) and x.dtype.kind != "i":
         return NotImplemented
     top = b.emit("CumMax", [b.emit("Neg", [x])], axis=int(params["axis"]), reverse=bool(params["reverse"]))
     return b.emit("Neg", [top])

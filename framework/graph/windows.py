@@ -8,7 +8,7 @@ import numpy as np
 
 from lamina.graph.builder import Builder
 from lamina.graph.dims import Dims
-from lamina.graph.ir import Value
+from lamina.graph.ir import Value, is_floating
 from lamina.graph.lower import primitive
 from lamina.graph.primitives import reshape, scalar, slice_, transpose
 
@@ -88,7 +88,7 @@ def _max_pool(b: Builder, params: Any, avals: Any, x: Value) -> Any:
 
 @primitive("reduce_window_min")
 def _min_pool(b: Builder, params: Any, avals: Any, x: Value) -> Any:
-    if x.dtype.kind != "f":
+    if not is_floating(x.dtype):
         return NotImplemented
     out = _pool(b, params, b.emit("Neg", [x]), "MaxPool")
     return out if out is NotImplemented else b.emit("Neg", [out])

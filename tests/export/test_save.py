@@ -45,6 +45,22 @@ def test_every_format_answers_as_the_model_at_any_batch(format_, tmp_path):
         assert report.parameters == model.count_params()
 
 
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
+def test_half_precision_is_kept(policy, tmp_path):
+    stack = [layers.Conv2D(4, 3, activation="relu", dtype=policy), layers.BatchNormalization(dtype=policy)]
+    stack += [layers.MaxPooling2D(3, 2, "same", dtype=policy), layers.AveragePooling2D(2, dtype=policy)]
+    model = Sequential([Input((8, 8, 3)), *stack, layers.Flatten(), layers.Dense(5, "gelu", dtype=policy)])
+    x = floats(2, 8, 8, 3)
+    want = np.asarray(model(x))
+    for format_, name in FORMATS.items():
+        report = model.export(tmp_path / format_ / name if format_ != "frozen" else tmp_path / name, format=format_)
+        got = load_frozen(report.path)(x)
+        assert got.dtype == want.dtype
+        if format_ == "saved_model":  # where variables keep their own dtype
+            assert report.precision == ("float16" if policy == "float16" else "float32")
+        np.testing.assert_allclose(got.astype("float32"), want.astype("float32"), rtol=2e-2, atol=2e-2)
+
+
 def test_saved_model_keeps_variables_by_their_paths(tmp_path):
     model = classifier()
     model.export(tmp_path)

@@ -14,7 +14,7 @@ from lamina.export.tensorflow.emitter import INT32, Emitter, Tensor, named_sizes
 from lamina.export.tensorflow.table import TABLE
 from lamina.graph.dims import export_specs
 from lamina.graph.interpret import instruction
-from lamina.graph.ir import Instr, Value
+from lamina.graph.ir import Instr, Value, is_floating
 from lamina.ops.conv import same_pads
 
 
@@ -218,7 +218,7 @@ def _conv_transpose(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, *bias: 
 @TABLE.rule("MaxPool")
 def _max_pool(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
     w = _Window(e, instr.inputs[0], x, instr.attrs["window"], instr.attrs)
-    low = -np.inf if w.dtype.kind == "f" else np.iinfo(w.dtype).min
+    low = -np.inf if is_floating(w.dtype) else np.iinfo(w.dtype).min
     word = w.words(low)
     op = "MaxPool3D" if w.space == 3 else "MaxPool"
     y = e.node(op, [w.x], T=w.dtype, ksize=w.full(w.kernel), strides=w.full(w.strides), padding=word)

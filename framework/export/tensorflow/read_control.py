@@ -15,7 +15,7 @@ from lamina.export.tensorflow.node_attrs import Attrs
 from lamina.export.tensorflow.read_ops import affordable, array, is_known, number, reads, sizes
 
 # op -> function(call, attributes, *inputs), where call(name of a function, inputs) gives its outputs
-MOST_STEPS = 100_000
+MOST_STEPS = 10_000
 CONTROL: dict[str, Callable[..., Any]] = {}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax import export, lax
 
 from lamina.export.tensorflow.node_attrs import Attrs
+from lamina.graph.ir import is_floating
 from lamina.ops import activation as activations
 
 READ: dict[str, Callable[..., Any]] = {}
@@ -140,7 +141,7 @@ def _real_div(a: Attrs, x: Any, y: Any) -> Any:
 
 @reads("TruncateDiv", "Div")
 def _truncate_div(a: Attrs, x: Any, y: Any) -> Any:
-    if a.dtype("T", np.float32).kind == "f":
+    if is_floating(a.dtype("T", np.float32)):
         return library(x, y).divide(array(x), array(y))
     x, y = jnp.broadcast_arrays(jnp.asarray(array(x)), jnp.asarray(array(y)))
     return lax.div(x, y)

@@ -10,7 +10,7 @@ import numpy as np
 from lamina.export.rules import Unsupported
 from lamina.export.tensorflow.emitter import INT32, Emitter, Tensor
 from lamina.export.tensorflow.table import TABLE
-from lamina.graph.ir import Instr, Value
+from lamina.graph.ir import Instr, Value, is_floating
 
 SAME = (
     "Neg Abs Sign Floor Ceil Round Exp Expm1 Log Log1p Sqrt Rsqrt Square Reciprocal Sin Cos Tan Asin Acos Atan Sinh "
@@ -373,14 +373,15 @@ def _sort(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
     """The largest of the negated values come first; equal ones keep their order."""
     value, axis = instr.inputs[0], instr.attrs["axis"]
     dtype, rank = value.dtype, len(value.shape)
-    if dtype.kind not in "fi":
+    floats = is_floating(dtype)
+    if not floats and dtype.kind != "i":
         raise Unsupported(f"sorting {dtype} has no counterpart")
     perm = [i for i in range(rank) if i != axis] + [axis]
     last = e.transpose(x, perm, dtype)
-    flipped = e.unary("Neg", last, dtype) if dtype.kind == "f" else e.unary("Invert", last, dtype)
+    flipped = e.unary("Neg", last, dtype) if floats else e.unary("Invert", last, dtype)
     falling, places = e.node("TopKV2", [flipped, e.size(value.shape[axis])], outputs=2, T=dtype)
     back = np.argsort(perm).tolist()
     if instr.op == "ArgSort":
         return e.cast(e.transpose(places, back, INT32), INT32, instr.output.dtype)
-    rising = e.unary("Neg", falling, dtype) if dtype.kind == "f" else e.unary("Invert", falling, dtype)
+    rising = e.unary("Neg", falling, dtype) if floats else e.unary("Invert", falling, dtype)
     return e.transpose(rising, back, dtype)

@@ -19,7 +19,7 @@ from lamina.export.tensorflow.emitter import Emitter, Tensor, new_file, unknown_
 from lamina.export.tensorflow.table import TABLE
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
-from lamina.graph.ir import Value
+from lamina.graph.ir import Value, is_floating
 from lamina.graph.passes.order import optimize as run_passes
 from lamina.graph.passes.simplify import fold_constants
 from lamina.wire.graph import MetaGraphDef, SavedModel, SignatureDef
@@ -107,7 +107,9 @@ class _Program:
     def report(self, format: str, path: str, size: int) -> ExportReport:
         """What was written."""
         arrays = list(self.parameters.values())
-        dtypes = Counter(np.asarray(a).dtype.name for a in arrays if np.asarray(a).dtype.kind == "f")
+        dtypes: Counter[str] = Counter()
+        for array in map(np.asarray, arrays):
+            dtypes[array.dtype.name] += array.size if is_floating(array.dtype) else 0
         ops = Counter(n.op for n in self.file.node if n.op not in ("Const", "NoOp"))
         ops.update(n.op for f in self.file.library.function for n in f.node_def if n.op != "Const")
         names = {s: (sorted(d.inputs), sorted(d.outputs)) for s, d in self.signatures.items()}
@@ -124,7 +126,7 @@ class _Program:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=is_floating(a.dtype))
 
 
 def _simplified(graph: GraphBase, keep_variables: bool) -> GraphBase:

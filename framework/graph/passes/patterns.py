@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.graph.ir import Instr, Value
+from lamina.graph.ir import Instr, Value, is_floating
 from lamina.graph.passes.rewrite import Rewriter
 
 
@@ -40,7 +40,7 @@ def _pairs(instr: Instr) -> Any:
 
 
 def _relu(r: Rewriter, instr: Instr) -> Any:
-    if instr.op == "Maximum" and instr.output.dtype.kind == "f":
+    if instr.op == "Maximum" and is_floating(instr.output.dtype):
         for x, zero in _pairs(instr):
             if r.is_number(zero, 0.0) and x.shape == instr.output.shape:
                 return "Relu", [x], {}
@@ -72,7 +72,7 @@ def _mean(r: Rewriter, instr: Instr) -> Any:
     total, factor = instr.inputs
     reshaped = r.made_by(total, "Reshape")
     made = r.made_by(total if reshaped is None else reshaped.inputs[0], "ReduceSum")
-    if made is None or not r.only_use(total) or total.dtype.kind != "f" or factor.shape:
+    if made is None or not r.only_use(total) or not is_floating(total.dtype) or factor.shape:
         return None
     shape, axes = made.inputs[0].shape, made.attrs["axes"]
     sizes = [shape[a] for a in axes]
@@ -116,7 +116,7 @@ def _gather(r: Rewriter, instr: Instr) -> Any:
     inside, slices, other = instr.inputs
     gathered = r.made_by(slices, "Gather", "GatherND", "GatherElements")
     fill = r.known(other)
-    if gathered is None or fill is None or fill.dtype.kind != "f" or not np.all(np.isnan(fill)):
+    if gathered is None or fill is None or not is_floating(fill.dtype) or not np.all(np.isnan(fill)):
         return None
     every = r.made_by(inside, "ReduceAnd", "Reshape")
     every = every if every is None or every.op == "ReduceAnd" else r.made_by(every.inputs[0], "ReduceAnd")

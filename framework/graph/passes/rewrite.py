@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.graph.ir import Instr, Value
+from lamina.graph.ir import Instr, Value, is_floating
 from lamina.graph.verify import infer
 
 
@@ -49,7 +49,12 @@ class Rewriter:
     def is_number(self, value: Value, number: float) -> bool:
         """Whether a value is a constant of which all elements are a number."""
         array = self.known(value)
-        return array is not None and array.size > 0 and array.dtype.kind in "fiu" and bool(np.all(array == number))
+        return (
+            array is not None
+            and array.size > 0
+            and (array.dtype.kind in "iu" or is_floating(array.dtype))
+            and bool(np.all(array == number))
+        )
 
     def made_by(self, value: Value, *ops: str) -> Instr | None:
         """The instruction that makes a value, if it is one of the ops."""
