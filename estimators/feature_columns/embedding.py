@@ -54,9 +54,11 @@ def combine_rows(table: Any, categories: Ids, combiner: str, max_norm: float | N
     valid = ids >= 0
     # A sample without categories looks row 0 up, as in TensorFlow, where a momentum moves that row on; an id of -1
     # beside others names a row past the end, which no update reaches.
-    first = jnp.arange(ids.shape[1]) == 0
-    nothing = jnp.where(jnp.any(valid, axis=1, keepdims=True) | ~first, table.shape[0], 0)
-    rows = lookup(table, jnp.where(valid, ids, nothing))
+    looked_up = jnp.maximum(ids, 0)
+    if ids.shape[1] > 1:
+        first = jnp.arange(ids.shape[1]) == 0
+        looked_up = jnp.where(valid | (first & ~jnp.any(valid, axis=1, keepdims=True)), looked_up, table.shape[0])
+    rows = lookup(table, looked_up)
     if max_norm is not None:
         length = jnp.sqrt(jnp.maximum(jnp.sum(rows * rows, -1, keepdims=True), 1e-30))
         rows = rows * (max_norm / jnp.maximum(length, max_norm))
