@@ -47,11 +47,13 @@ def save(
             known); None for a model that was made from `Input`, and for a graph.
         path: the file, or the folder of a SavedModel.
         format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), `"onnx"` (one file
-            for ONNX runtimes), or `"stablehlo"` (a folder that jax runs, without the model's code).
+            for ONNX runtimes), `"tflite"` (one file for LiteRT on phones and small devices), or `"stablehlo"` (a folder
+            that jax runs, without the model's code).
         signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
         **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
             runs; `keep_variables=False` makes a SavedModel's variables constants; for those of ONNX see
-            `lamina.export.onnx.writer.write_onnx`.
+            `lamina.export.onnx.writer.write_onnx`, for those of TFLite, quantisation among them,
+            `lamina.export.tflite.writer.write_tflite`.
 
     Returns:
         An `ExportReport`.

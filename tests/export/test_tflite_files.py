@@ -162,7 +162,13 @@ def test_masks_stay_floats(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "layer", [layers.LSTM(4), layers.GRU(4, return_sequences=True), layers.Bidirectional(layers.LSTM(3))]
+    "layer",
+    [
+        layers.LSTM(4),
+        layers.LSTM(4, go_backwards=True, return_sequences=True),
+        layers.GRU(4, go_backwards=True, return_sequences=True),
+        layers.Bidirectional(layers.GRU(3)),
+    ],
 )
 def test_recurrent_layers_are_loops_with_their_weights_inside(layer, tmp_path):
     net = Sequential([Input((6, 5)), layer])

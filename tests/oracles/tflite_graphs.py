@@ -226,9 +226,11 @@ def write_models(folder: Path, only: list[str]) -> dict[str, list[str]]:
         lamina.utils.set_random_seed(0)
         net = make()
         randomise(net, rng)
-        for batch in (1, 5):
-            store(folder / f"{name}.{batch}.npz", net, samples(net, batch, rng))
         data = [samples(net, 8, rng) for _ in range(8)]
+        for batch in (1, 5):
+            given = samples(net, batch, rng)
+            store(folder / f"{name}.{batch}.npz", net, given)
+            data.append(given)  # so that no value is cut off: here rounding is what is measured
         for precision in LIMITS:
             options = {"representative_data": data} if precision == "int8" else {}
             file = f"{name}.{precision}.tflite"

@@ -244,9 +244,10 @@ def load_tflite(
         for entry in entries:
             key = entry.get("signature_key") or DEFAULT
             program = Program(model, int(entry["subgraph_index"]))
-            given = {e["name"]: str(e["tensor_index"]) for e in fields(entry, "inputs")}
-            made = {e["name"]: str(e["tensor_index"]) for e in fields(entry, "outputs")}
-            given, made = _chosen(given, inputs, path), _chosen(made, outputs, path)
+            given, made = (
+                _chosen({e.get("name", ""): str(e["tensor_index"]) for e in fields(entry, side)}, wanted, path)
+                for side, wanted in (("inputs", inputs), ("outputs", outputs))
+            )
             tensors = {name: program.tensor(program.number, int(i)) for name, i in given.items()}
             for index in made.values():
                 program.tensor(program.number, int(index))
