@@ -170,7 +170,8 @@ class BoostedTrees(CannedEstimator):
     # ---- model_fn
 
     def _tree_input(self, inputs: Mapping[str, Any]) -> TreeInput:
-        self._input = TreeInput(self._columns, inputs, MOST_CATEGORIES)
+        if self._input is None:
+            self._input = TreeInput(self._columns, inputs, MOST_CATEGORIES)
         return self._input
 
     def _plan(self, inputs: TreeInput) -> Plan:
@@ -439,9 +440,8 @@ class BoostedTrees(CannedEstimator):
         return tree_text(Trees(*(a[number, output] for a in trees)), self._known_input().features)
 
     def _known_input(self) -> TreeInput:
-        if self._input is None:  # only a checkpoint was read so far: samples have one category each
-            self._input = TreeInput(self._columns, {}, MOST_CATEGORIES)
-        return self._input
+        # Without an input, only a checkpoint was read so far.
+        return self._input or TreeInput(self._columns, None, MOST_CATEGORIES)
 
     def experimental_feature_importances(self, normalize: bool = False) -> dict[str, float]:
         """How much the splits by each feature lowered the loss, over all trees, in falling order.

@@ -15,6 +15,7 @@ from lamina.estimators.boosted_trees.growing import Grower, Plan
 from lamina.estimators.boosted_trees.losses import best_constant, derivatives, row_losses
 from lamina.estimators.boosted_trees.splits import Limits, Space
 from lamina.estimators.boosted_trees.trees import Trees, words_for
+from lamina.executor.compile_cache import enable_compile_cache
 
 # Arrays have a multiple of a sixteenth of a power of two of rows, so that samples of like sizes share programs.
 _LEAST_ROWS = 64
@@ -138,6 +139,7 @@ def boost(
     Returns:
         See `Boosted`.
     """
+    enable_compile_cache()
     rows = len(X)
     weights = np.ones(rows, np.float32) if weights is None else weights.astype(np.float32)
     held = np.zeros(rows, np.float32) if held_out is None else weights * held_out

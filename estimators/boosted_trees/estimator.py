@@ -172,6 +172,9 @@ class BoostedTreesRegressor(Regressor, BoostedTrees):
     def _make_head(self) -> Head:
         return number_head(self)
 
+    def _optimizers_by_name(self) -> bool:
+        return False  # there is none: leaves are in the labels' own units
+
 
 class BoostedTreesEstimator(BoostedTrees):
     """Boosted trees with a head of your choice; its loss must have second derivatives.

@@ -40,7 +40,7 @@ class TreeInput:
 
     Args:
         columns: the columns, sorted by name.
-        inputs: the inputs of a batch, for their shapes.
+        inputs: the inputs of a batch, for their shapes; without them, samples are taken to have one category each.
         most: the most categories of a feature.
 
     Attributes:
@@ -48,7 +48,7 @@ class TreeInput:
         numbers: how many are numbers; they come first.
     """
 
-    def __init__(self, columns: Sequence[FeatureColumn], inputs: Mapping[str, Any], most: int):
+    def __init__(self, columns: Sequence[FeatureColumn], inputs: Mapping[str, Any] | None, most: int):
         self._numeric: list[tuple[Any, bool]] = []  # (column, whether it is bucketized)
         self._categories: list[Any] = []
         numbers: list[Feature] = []
@@ -62,8 +62,9 @@ class TreeInput:
                 numbers += _places(column.name, column.width)
             else:
                 inner: Any = column.categorical_column if isinstance(column, IndicatorColumn) else column
-                ids = inner.ids(inputs)
-                if ids.ids.shape[1] == 1 and ids.weights is None and inner.num_buckets <= most:
+                ids = None if inputs is None else inner.ids(inputs)
+                single = ids is None or (ids.ids.shape[1] == 1 and ids.weights is None)
+                if single and inner.num_buckets <= most:
                     self._categories.append(inner)
                     categories.append(Feature(column.name, inner.num_buckets, _labels(inner)))
                 else:
@@ -84,6 +85,11 @@ class TreeInput:
                 parts.append(_float(column.dense(inputs)))
         for column in self._categories:
             ids = column.ids(inputs).ids
+            if ids.shape[1] != 1:
+                raise ValueError(
+                    f"{label(column)}: a sample had one category when the model was made, and now has up to "
+                    f"{ids.shape[1]}. Give those of the first batch as many places too; what is missing is '' or -1."
+                )
             numpy = np if isinstance(ids, np.ndarray) else jnp
             parts.append(numpy.where(ids < 0, np.float32(np.nan), _float(ids)))
         if all(isinstance(p, np.ndarray) for p in parts):

@@ -138,7 +138,7 @@ def _bits(chosen: Any, words: int) -> Any:
     return (wide.reshape(-1, words, WORD) * powers).sum(-1, dtype=jnp.uint32)
 
 
-@partial(jax.jit, static_argnames=("size", "space", "categorical"))
+@partial(jax.jit, static_argnames=("size", "space", "categorical", "width"))
 def _group_splits(
     bins: Any,
     offset: Any,
@@ -149,16 +149,18 @@ def _group_splits(
     size: int,
     space: Space,
     categorical: bool,
+    width: int,
 ) -> Splits:
-    """The best splits by the features from `offset` on."""
+    """The best splits of the first `width` nodes by the features from `offset` on; none for the other nodes."""
     columns = jax.lax.dynamic_slice_in_dim(bins, offset, size)
-    width = total.shape[0]
+    room, total = total.shape[0], total[:width]
 
     sums = jax.lax.map(lambda column: histogram(column, slot, statistics, width, space.n_bins), columns)
-    return best_splits(sums, total, space, limits, categorical)
+    found = best_splits(sums, total, space, limits, categorical)
+    return jax.tree.map(lambda a: jnp.pad(a, ((0, room - width), *((0, 0),) * (a.ndim - 1))), found)
 
 
-@partial(jax.jit, static_argnames=("plan", "width"))
+@partial(jax.jit, static_argnames="plan")
 def _next_level(
     growth: Growth,
     node: Any,
@@ -170,7 +172,6 @@ def _next_level(
     boundaries: Any,
     limits: Limits,
     plan: Plan,
-    width: int,
 ) -> tuple[Growth, Any, Any, Any, Any]:
     """Grows a level and sends the rows on; returns what the search for the splits of the next one needs."""
     splits = best_of_groups(groups, offsets)
@@ -182,15 +183,15 @@ def _next_level(
     # Statistics of the new nodes are summed anew: those of right children are differences, which have lost digits.
     slot, inside = _slots(grown, node)
     inside_only = jnp.where(inside[:, None], statistics, 0)
-    sums = node_sums(slot, inside_only, 2 * total.shape[0])
+    width = total.shape[0]
+    sums = node_sums(slot, inside_only, 2 * width)
     fresh = jnp.where(jnp.arange(sums.shape[0]) < grown.count, grown.start + jnp.arange(sums.shape[0]), plan.nodes)
     value = leaf_value(sums[:, 0], sums[:, 1], limits)
     tree = grown.tree
     tree = tree._replace(
         value=tree.value.at[fresh].set(value, mode="drop"), cover=tree.cover.at[fresh].set(sums[:, 1], mode="drop")
     )
-    sums = jnp.pad(sums, ((0, max(width - sums.shape[0], 0)), (0, 0)))[:width]
-    return grown._replace(tree=tree), node, jnp.minimum(slot, width - 1), inside_only, sums
+    return grown._replace(tree=tree), node, jnp.minimum(slot, width - 1), inside_only, sums[:width]
 
 
 def _slots(growth: Growth, node: Any) -> tuple[Any, Any]:
@@ -251,13 +252,13 @@ class Grower:
             The tree, and the leaf of each row.
         """
         plan = self.plan
-        growth, total = _root(statistics, limits, plan, plan.width(0))
+        growth, total = _root(statistics, limits, plan, plan.width(plan.depth - 1))
         node = slot = jnp.zeros(statistics.shape[0], jnp.int32)
         counted = statistics
         for level in range(plan.depth):
             if level > 5 and int(growth.count) == 0:
                 break
-            groups = self._search(slot, counted, total, limits)
+            groups = self._search(slot, counted, total, limits, plan.width(level))
             growth, node, slot, counted, total = _next_level(
                 growth,
                 node,
@@ -269,18 +270,17 @@ class Grower:
                 self.boundaries,
                 limits,
                 plan,
-                plan.width(level + 1),
             )
         if plan.pruning == "post":
             tree, owner = prune(growth.tree, limits.complexity)
             return tree, owner[node]
         return growth.tree, node
 
-    def _search(self, slot: Any, statistics: Any, total: Any, limits: Limits) -> list[Splits]:
+    def _search(self, slot: Any, statistics: Any, total: Any, limits: Limits, width: int) -> list[Splits]:
         def search(group: tuple[int, int, bool]) -> Splits:
             offset, size, categorical = group
             found = _group_splits(
-                self.bins, np.int32(offset), slot, statistics, total, limits, size, self.space, categorical
+                self.bins, np.int32(offset), slot, statistics, total, limits, size, self.space, categorical, width
             )
             return found if self._pool is None else jax.block_until_ready(found)
 

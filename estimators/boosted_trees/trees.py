@@ -87,6 +87,7 @@ def next_nodes(tree: Trees, X: Any, node: Any) -> jax.Array:
 
 def find_leaves(tree: Trees, X: Any, depth: int) -> jax.Array:
     """The leaf of each row in one tree, (rows,)."""
+    tree, X = Trees(*map(jnp.asarray, tree)), jnp.asarray(X)
     start = jnp.zeros(X.shape[0], jnp.int32)
     return jax.lax.fori_loop(0, depth, lambda _, node: next_nodes(tree, X, node), start)
 
@@ -104,6 +105,7 @@ def predict_logits(trees: Trees, base: Any, X: Any, depth: int, count: Any) -> j
         depth: the most splits on a path.
         count: how many rounds count; the rest is skipped.
     """
+    trees, X = Trees(*map(jnp.asarray, trees)), jnp.asarray(X)
     outputs = trees.feature.shape[1]
 
     def add(i: Any, logits: Any) -> Any:
@@ -137,6 +139,7 @@ def contributions(
     Returns:
         The bias and the contributions, the sum of which is the prediction.
     """
+    trees, X = Trees(*map(jnp.asarray, trees)), jnp.asarray(X)
     rows = jnp.arange(X.shape[0])
 
     def step(tree: Trees, start: Any, carry: Any) -> Any:
@@ -148,13 +151,13 @@ def contributions(
         return child, after, bias, given.at[rows, jnp.maximum(tree.feature[node], 0)].add(change)
 
     def add(i: Any, carry: Any) -> Any:
-        now, bias, given = carry
+        start, bias, given = carry
         tree = Trees(*(a[i, 0] for a in trees))
-        after = now + tree.value[0]
-        bias = bias + link(after) - link(now)
+        root = start + tree.value[0]
+        bias = bias + link(root) - link(start)
         node = jnp.zeros(X.shape[0], jnp.int32)
-        _, now, bias, given = jax.lax.fori_loop(0, depth, lambda _, c: step(tree, now, c), (node, after, bias, given))
-        return now, bias, given
+        grown = jax.lax.fori_loop(0, depth, lambda _, c: step(tree, start, c), (node, root, bias, given))
+        return grown[1:]
 
     start = jnp.broadcast_to(base[0], X.shape[:1]).astype(jnp.float32)
     given = jnp.zeros(X.shape, jnp.float32)
