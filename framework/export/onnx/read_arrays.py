@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jax import export, lax
+from jax import dtypes, export, lax
 
 from lamina.export.onnx.attributes import Attributes
 from lamina.export.onnx.read_math import MOST_KNOWN, READ, reads, small, traced
@@ -227,6 +227,8 @@ def _depth_to_space(a: Attributes, x: Any) -> Any:
 
 @reads("SpaceToDepth")
 def _space_to_depth(a: Attributes, x: Any) -> Any:
+    if a.s("mode", "DCR") != "DCR":
+        raise ValueError("only the mode 'DCR' is supported.")
     return jnp.transpose(space_to_depth(jnp.transpose(traced(x), (0, 2, 3, 1)), a.i("blocksize")), (0, 3, 1, 2))
 
 
@@ -260,6 +262,8 @@ def _gather_elements(a: Attributes, x: Any, indices: Any) -> Any:
 
 def _points(indices: Any, shape: Sequence[Any]) -> tuple[Any, ...]:
     indices = traced(indices)
+    if not indices.ndim or int(indices.shape[-1]) > len(shape):
+        raise ValueError(f"indices of shape {indices.shape} hold no points of {tuple(shape)}.")
     return tuple(_wrapped(indices[..., i], shape[i]) for i in range(int(indices.shape[-1])))
 
 
@@ -267,8 +271,6 @@ def _points(indices: Any, shape: Sequence[Any]) -> tuple[Any, ...]:
 def _gather_nd(a: Attributes, x: Any, indices: Any) -> Any:
     if a.i("batch_dims", 0):
         raise ValueError("gathering in batches is not supported.")
-    if not is_known(indices) and False in (int(indices.shape[-1]) <= x.ndim,):
-        raise ValueError(f"cannot gather points of {indices.shape[-1]} places from {tuple(x.shape)}.")
     return traced(x).at[_points(indices, x.shape)].get(mode="clip")
 
 
@@ -346,4 +348,5 @@ def _top_k(a: Attributes, x: Any, k: Any = None) -> list[Any]:
         order = jnp.argsort(last, axis=-1, stable=True)
         places = lax.slice_in_dim(order, 0, count, axis=-1)
         values = jnp.take_along_axis(last, places, -1, mode="clip")
+    places = places.astype(dtypes.canonicalize_dtype(np.int64))
     return [jnp.moveaxis(values, -1, axis), jnp.moveaxis(places, -1, axis)]

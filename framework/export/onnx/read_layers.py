@@ -112,7 +112,7 @@ def _conv_transpose(a: Attributes, x: Any, kernel: Any, bias: Any = None) -> Any
             s * (int(d) - 1) + e + r - w
             for s, d, e, r, w in zip(strides, x.shape[2:], extra, reach, wanted[-n:], strict=True)
         ]
-        pads = tuple((t // 2, t - t // 2) if word != "SAME_LOWER" else (t - t // 2, t // 2) for t in total)
+        pads = tuple((t // 2, t - t // 2) if word == "SAME_UPPER" else (t - t // 2, t // 2) for t in total)
     inside = [(r - 1 - lo, r - 1 - hi + e) for r, (lo, hi), e in zip(reach, pads, extra, strict=True)]
     groups = a.i("group", 1)
     if groups < 1 or kernel.shape[0] != x.shape[1] or kernel.shape[0] % groups:
@@ -198,15 +198,32 @@ def _resize(a: Attributes, x: Any, *given: Any) -> Any:
         return resize(x, (wanted[2], wanted[3]), word, data_format=FIRST)
     for axis, scale in scales.items():
         places = _places(kind, wanted[axis], old[axis], scale)
+        places = places if mode == "cubic" else np.clip(places, 0, old[axis] - 1)
         if mode == "nearest":
             index = _ROUND[rounding](places)
             x = jnp.take(x, np.clip(index, 0, old[axis] - 1).astype(np.int32), axis)
             continue
         low = np.floor(places)
-        share = (places - low).astype(np.float32).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-        below, above = (np.clip(low + i, 0, old[axis] - 1).astype(np.int32) for i in (0, 1))
-        x = (jnp.take(x, below, axis) * (1 - share) + jnp.take(x, above, axis) * share).astype(x.dtype)
+        total: Any = 0
+        for i, weight in _taps(places - low, None if mode == "linear" else a.f("cubic_coeff_a", -0.75)):
+            index = np.clip(low + i, 0, old[axis] - 1).astype(np.int32)
+            total += jnp.take(x, index, axis) * weight.astype(np.float32).reshape([-1] + [1] * (x.ndim - axis - 1))
+        x = total.astype(x.dtype)
     return x
+
+
+def _taps(t: np.ndarray, a: float | None) -> list[tuple[int, np.ndarray]]:
+    """The neighbours of a place at the share `t` between two, with their weights; `a` is that of the cubic kernel."""
+    if a is None:
+        return [(0, 1 - t), (1, t)]
+
+    def near(d: np.ndarray) -> np.ndarray:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: np.ndarray) -> np.ndarray:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return [(-1, far(t + 1)), (0, near(t)), (1, near(1 - t)), (2, far(2 - t))]
 
 
 def _resize_inputs(
@@ -217,7 +234,8 @@ def _resize_inputs(
     mode = a.s("mode", "nearest").replace("bilinear", "linear")
     kind = "asymmetric" if old else a.s("coordinate_transformation_mode", "half_pixel")
     rounding = "floor" if old else a.s("nearest_mode", "round_prefer_floor")
-    if mode not in ("nearest", "linear") or kind not in _KINDS or rounding not in _ROUND or a.i("antialias", 0):
+    known = mode in ("nearest", "linear", "cubic") and kind in _KINDS and rounding in _ROUND
+    if not known or a.i("antialias", 0) or a.i("exclude_outside", 0):
         raise ValueError(f"resizing by {mode!r} with {kind!r} coordinates is not supported.")
     if old:
         scale, shape = (np.asarray(a.floats("scales"), np.float32) if "scales" in a else given[0]), None
@@ -259,7 +277,7 @@ def _places(kind: str, new: int, old: int, scale: float) -> np.ndarray:
     places = (i + 0.5) / scale - 0.5
     if kind == "half_pixel_symmetric":
         places += old / 2 * (1 - new / (old * scale))
-    return np.clip(places, 0, old - 1)
+    return places
 
 
 # ---- normalisation, and over an axis
@@ -277,12 +295,18 @@ def _batch_norm(a: Attributes, x: Any, scale: Any, offset: Any, mean: Any, varia
 
 @reads("LayerNormalization")
 def _layer_norm(a: Attributes, x: Any, scale: Any, offset: Any = None) -> Any:
-    if a.outputs > 1:
-        raise ValueError("mean and deviation of a layer normalisation are not supported.")
-    axis = a.i("axis", -1)
-    axes = tuple(range(axis % x.ndim, x.ndim))
+    axes, epsilon, x = tuple(range(a.i("axis", -1) % x.ndim, x.ndim)), a.f("epsilon", 1e-5), traced(x)
     bias = None if offset is None else traced(offset)
-    return layer_normalization(traced(x), traced(scale), bias, axis=axes, epsilon=a.f("epsilon", 1e-5))
+    y = layer_normalization(x, traced(scale), bias, axis=axes, epsilon=epsilon)
+    if a.outputs == 1:
+        return y
+    return [y, jnp.mean(x, axes, keepdims=True), lax.rsqrt(jnp.var(x, axes, keepdims=True) + epsilon)]
+
+
+@reads("RMSNormalization")
+def _rms_norm(a: Attributes, x: Any, scale: Any) -> Any:
+    x, axes = traced(x), tuple(range(a.i("axis", -1) % x.ndim, x.ndim))
+    return x * lax.rsqrt(jnp.mean(x * x, axes, keepdims=True) + a.f("epsilon", 1e-5)) * traced(scale)
 
 
 @reads("InstanceNormalization")
@@ -319,8 +343,10 @@ def _lrn(a: Attributes, x: Any) -> Any:
 @reads("LpNormalization")
 def _lp_norm(a: Attributes, x: Any) -> Any:
     x, axis = traced(x), a.i("axis", -1)
-    size = jnp.sum(jnp.abs(x), axis, keepdims=True)
-    return x / (jnp.sqrt(jnp.sum(x * x, axis, keepdims=True)) if a.i("p", 2) == 2 else size)
+    square = a.i("p", 2) == 2
+    size = jnp.sum(x * x if square else jnp.abs(x), axis, keepdims=True)
+    size = jnp.sqrt(size) if square else size
+    return x / jnp.where(size == 0, 1, size)
 
 
 @reads("Softmax", "LogSoftmax", "Hardmax")

@@ -110,8 +110,9 @@ def _mean(a: Attributes, *x: Any) -> Any:
 
 @reads("BitShift")
 def _shift(a: Attributes, x: Any, y: Any) -> Any:
-    left = a.s("direction") == "LEFT"
-    return (lax.shift_left if left else lax.shift_right_logical)(*jnp.broadcast_arrays(traced(x), traced(y)))
+    right = lax.shift_right_arithmetic if x.dtype.kind == "i" else lax.shift_right_logical
+    run = lax.shift_left if a.s("direction") == "LEFT" else right
+    return run(*jnp.broadcast_arrays(traced(x), traced(y)))
 
 
 @reads("IsInf")
@@ -135,9 +136,16 @@ def _cast(a: Attributes, x: Any, like: Any = None) -> Any:
     return lax.convert_element_type(x, dtypes.canonicalize_dtype(dtype))
 
 
-@reads("Identity", "Dropout")
-def _identity(a: Attributes, x: Any, *_: Any) -> Any:
-    return [x, jnp.ones(x.shape, bool)][: a.outputs] if a.outputs > 1 else x
+@reads("Identity")
+def _identity(a: Attributes, x: Any) -> Any:
+    return x
+
+
+@reads("Dropout")
+def _dropout(a: Attributes, x: Any, ratio: Any = None, training: Any = None) -> Any:
+    if training is not None and not (is_known(training) and not np.any(training)):
+        raise ValueError("dropout that still trains is not supported.")
+    return [x, jnp.ones(x.shape, bool)] if a.outputs > 1 else x
 
 
 # ---- activations
