@@ -11,7 +11,7 @@ import numpy as np
 from jax import dtypes, export, lax
 
 from lamina.export.onnx.attributes import Attributes
-from lamina.export.onnx.read_math import MOST_KNOWN, READ, reads, small, traced
+from lamina.export.onnx.read_math import MOST_KNOWN, READ, boxed, reads, small, traced
 from lamina.export.tensorflow.read_ops import array, is_known, library, number, packed, sizes
 from lamina.ops.nn import depth_to_space, space_to_depth
 
@@ -246,7 +246,7 @@ def _wrapped(indices: Any, size: Any) -> Any:
 def _gather(a: Attributes, x: Any, indices: Any) -> Any:
     axis = _axis(a.i("axis", 0), x.ndim)
     if small(x, indices):
-        return np.take(x, np.asarray(indices), axis)
+        return boxed(np.take(x, np.asarray(indices), axis))
     return jnp.take(traced(x), _wrapped(indices, x.shape[axis]), axis, mode="clip")
 
 
@@ -303,7 +303,7 @@ def _reduction(fn: Any) -> Any:
         over = tuple(_axis(i, x.ndim) for i in given) if given else tuple(range(x.ndim))
         keep = bool(a.i("keepdims", 1))
         if is_known(x) and x.dtype == object and fn is _REDUCTIONS["ReduceProd"]:
-            return np.asarray(np.prod(x, axis=over, keepdims=keep), object)
+            return boxed(np.prod(x, axis=over, keepdims=keep))
         return fn(traced(x), axis=over, keepdims=keep).astype(x.dtype)
 
     return reduce

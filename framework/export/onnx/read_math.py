@@ -42,10 +42,19 @@ def small(*x: Any) -> bool:
     return all(map(is_known, x)) and max((v.size for v in x), default=0) <= MOST_KNOWN
 
 
+def boxed(x: Any) -> Any:
+    """A result of numpy as an array, also where it is a size that is not known."""
+    if is_known(x):
+        return x
+    out = np.empty((), object)
+    out[()] = x
+    return out
+
+
 def _elementwise(name: str) -> Callable[..., Any]:
     def fn(a: Attributes, *x: Any) -> Any:
         if small(*x):
-            return np.asarray(getattr(np, name)(*x))
+            return boxed(getattr(np, name)(*x))
         return getattr(jnp, name)(*map(array, x))
 
     return fn
@@ -71,7 +80,7 @@ def _div(a: Attributes, x: Any, y: Any) -> Any:
         return library(x, y).divide(array(x), array(y))
     if small(x, y):
         if x.dtype.kind == "O" or y.dtype.kind == "O":
-            return np.asarray(x // y)
+            return boxed(x // y)
         return np.asarray(np.sign(x) * np.sign(y) * (np.abs(x) // np.maximum(np.abs(y), 1))).astype(x.dtype)
     return lax.div(*jnp.broadcast_arrays(traced(x), traced(y)))
 
@@ -91,9 +100,9 @@ def _pow(a: Attributes, x: Any, y: Any) -> Any:
 
 def _variadic(name: str) -> Callable[..., Any]:
     def fn(a: Attributes, *x: Any) -> Any:
-        run, out = getattr(library(*x), name), x[0]
+        known, out = small(*x), x[0]
         for other in x[1:]:
-            out = run(array(out) if run is not np else out, array(other))
+            out = boxed(getattr(np, name)(out, other)) if known else getattr(jnp, name)(array(out), array(other))
         return out
 
     return fn
