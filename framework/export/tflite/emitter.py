@@ -50,7 +50,7 @@ class File:
         if not array.size:
             self.buffers.append(array)
             return len(self.buffers) - 1
-        key = hashlib.sha256(memoryview(array.reshape(-1).view(np.uint8))).digest()
+        key = hashlib.sha256(array.reshape(-1).view(np.uint8).data).digest()
         if key not in self._places:
             self._places[key] = len(self.buffers)
             self.buffers.append(array)
@@ -264,7 +264,7 @@ class Emitter:
 
     def _expression(self, tree: Any) -> Tensor:
         if isinstance(tree, ast.Constant):
-            return self.constant(np.int32(tree.value))
+            return self.constant(tree.value, np.int32)
         if isinstance(tree, ast.Name):
             if tree.id not in self._sized:
                 raise Unsupported(f"the size '{tree.id}' is that of no input")
@@ -281,13 +281,13 @@ class Emitter:
         return self.node(op, list(map(self._part, tree.args)), ())
 
     def _part(self, tree: Any) -> Tensor:
-        return self.constant(np.int32(tree.value)) if isinstance(tree, ast.Constant) else self.size(ast.unparse(tree))
+        return self.constant(tree.value, np.int32) if isinstance(tree, ast.Constant) else self.size(ast.unparse(tree))
 
     def shape(self, shape: Sequence[Dim], reshape: bool = False) -> Tensor:
         """A shape as a vector of int32; for a reshape, -1 stands for one unknown size."""
         unknown = [i for i, d in enumerate(shape) if not isinstance(d, int)]
         if not unknown:
-            return self.ints(*shape)  # type: ignore[arg-type]
+            return self.ints(*shape)
         if reshape and len(unknown) == 1 and 0 not in shape:
             return self.ints(*(-1 if i in unknown else int(d) for i, d in enumerate(shape)))
         parts = [self.size(d) for d in shape]

@@ -84,7 +84,7 @@ def _offset(b: Any, kind: str, value: Any) -> int:
 
 def _data(b: Any, array: np.ndarray) -> int:
     """A vector of bytes that starts at a multiple of 16."""
-    data = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     b.StartVector(1, len(data), ALIGNMENT)
     b.head -= len(data)
     b.Bytes[b.head : b.head + len(data)] = data

@@ -25,7 +25,7 @@ def stored_bias(e: Emitter, bias: np.ndarray, x: Tensor, kernel: Tensor, name: s
         return e.weight(bias, name)
     scale = np.asarray(kernel.quant.scale) * x.quant.scale[0]
     number = np.clip(np.round(np.float64(bias) / scale), -MOST_STORED, MOST_STORED).astype(np.int32)
-    return e.constant(number, name=f"{name}/int32", quant=Quant(tuple(np.float32(scale).tolist())))
+    return e.constant(number, name=f"{name}/int32", quant=Quant(tuple(scale.astype(np.float32).tolist())))
 
 
 # ---- products
@@ -186,7 +186,7 @@ def _conv(e: Emitter, instr: Instr) -> Tensor:
     _check(instr)
     value, kernel = instr.inputs[:2]
     x = e.take_int8(value) if e.int8 else e.take(value)
-    w = Window(e, x, kernel.shape[:-2], instr.attrs)  # type: ignore[arg-type]
+    w = Window(e, x, kernel.shape[:-2], instr.attrs)
     channels = int(kernel.shape[-1])
     groups = int(instr.attrs.get("groups", 1))
     if w.space == 3:
@@ -218,7 +218,7 @@ def _depthwise(e: Emitter, instr: Instr) -> Tensor:
     if len(kernel.shape) > 4:
         raise Unsupported("TFLite has no depthwise convolution of three spatial axes")
     x = e.take_int8(value) if e.int8 else e.take(value)
-    w = Window(e, x, kernel.shape[:-2], instr.attrs)  # type: ignore[arg-type]
+    w = Window(e, x, kernel.shape[:-2], instr.attrs)
     channels, multiplier = int(kernel.shape[-2]), int(kernel.shape[-1])
     weights = _kernel(
         e, kernel, w.flat, lambda s: [1, *s[:-2], channels * multiplier], (0, 1, 2, 3), 3
@@ -250,7 +250,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     _check(instr)
     value, kernel = instr.inputs[:2]
     x = e.take_int8(value) if e.int8 else e.take(value)
-    w = Window(e, x, kernel.shape[:-2], instr.attrs)  # type: ignore[arg-type]
+    w = Window(e, x, kernel.shape[:-2], instr.attrs)
     sizes = w.x.shape[1:-1]
     if not all(isinstance(d, int) for d in sizes):
         raise Unsupported("the spatial sizes of a transposed convolution must be known")
@@ -363,7 +363,7 @@ def _pool3d(e: Emitter, instr: Instr, w: Window, op: str) -> Tensor:
     x = e.reshape(w.x, (stacked, height, width, c))
     plane = {"stride_h": int(w.strides[1]), "stride_w": int(w.strides[2]), "filter_height": w.kernel[1]}
     x = e.node(op, [x], (stacked, *out[2:4], c), **plane, filter_width=w.kernel[2], padding=VALID)
-    across = int(out[2]) * int(out[3])  # type: ignore[arg-type]
+    across = int(out[2]) * int(out[3])
     x = e.reshape(x, (n, depth, across, c))
     column = {"stride_h": int(w.strides[0]), "stride_w": 1, "filter_height": w.kernel[0], "filter_width": 1}
     return e.reshape(e.node(op, [x], (n, out[1], across, c), **column, padding=VALID), out)

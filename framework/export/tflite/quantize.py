@@ -88,7 +88,7 @@ def _transposed(e: Emitter, instr: Instr) -> bool:
 
 def _average(e: Emitter, instr: Instr) -> bool:
     value = instr.inputs[0]
-    w = Window(_Silent(), Tensor(0, tuple(value.shape), value.dtype), instr.attrs["window"], instr.attrs)  # type: ignore[arg-type]
+    w = Window(_Silent(), Tensor(0, tuple(value.shape), value.dtype), instr.attrs["window"], instr.attrs)
     return _keeping(e, instr) and w.space < 3 and w.padding() is not None
 
 

@@ -46,7 +46,7 @@ class Tensor(NamedTuple):
         quant: how its numbers are quantised, if they are.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]
     shape: tuple[Dim, ...]
     dtype: np.dtype
     quant: Quant | None = None
@@ -68,7 +68,7 @@ def of_weights(array: np.ndarray, axis: int | None) -> Quant:
     """How weights are stored as int8, symmetric about 0, with a scale for each place along an axis."""
     others = tuple(i for i in range(array.ndim) if i != axis) if axis is not None else None
     most = np.abs(array).max(axis=others).reshape(-1) if array.size else np.ones(1)
-    return Quant(tuple(float(s) for s in np.float32(np.maximum(most, 1e-8) / 127)), 0, axis or 0)
+    return Quant(tuple((np.maximum(most, 1e-8) / 127).astype(np.float32).tolist()), 0, axis or 0)
 
 
 def one(shape: Sequence[Dim]) -> list[int]:
