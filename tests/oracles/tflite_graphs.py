@@ -70,7 +70,7 @@ def residual() -> Any:
 
 @model
 def mobilenet() -> Any:
-    """Inverted residuals as in MobileNetV2, with 1.3 million parameters."""
+    """Inverted residuals as in MobileNetV2, with 0.8 million parameters."""
     x = inputs = Input((32, 32, 3))
     x = conv_bn(x, 32, strides=2, activation="relu6")
     for filters, strides in ((16, 1), (24, 2), (24, 1), (64, 2), (64, 1), (160, 2), (160, 1)):
