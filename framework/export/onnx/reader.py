@@ -74,6 +74,8 @@ def load_onnx(
     names = list(declared) if inputs is None else list(inputs)
     made = {name for node in graph.node for name in node.output} | set(held) | set(declared)
     wanted = [o.name for o in graph.output] if outputs is None else list(outputs)
+    if not all(isinstance(name, str) for name in [*declared, *wanted]):  # what is no text comes as bytes
+        raise DataLossError(f"'{path}' has an input or output whose name is no text.")
     for name in [*(n for n in names if n not in declared), *(n for n in wanted if n not in made)]:
         raise ValueError(f"load_frozen: '{path}' has no tensor {name!r}.{did_you_mean(name, made)}")
     known, sizes, found = {}, {}, {}
