@@ -3,9 +3,9 @@
     python tests/oracles/onnx_graphs.py --ort-python VENV/bin/python [--folder FOLDER] [--only WORD]
 
 VENV holds onnxruntime, this interpreter lamina. lamina writes models of many kinds (in float32, in float16, in the
-oldest and the newest op set), every row of the layer contracts and every op of the table; ONNX Runtime runs each, the models at
-batch 1 and 5. Prints a table of the models with the largest error, relative to the largest element, and whatever else
-fails. The exit status is 1 if something does.
+oldest and the newest op set), every row of the layer contracts and every op of the table; ONNX Runtime runs each,
+the models at batch 1 and 5. Prints a table of the models with the largest error, relative to the largest element, and
+whatever else fails. The exit status is 1 if something does.
 """
 
 from __future__ import annotations
