@@ -89,15 +89,14 @@ def model_to_estimator(
         from lamina.models.saving.loading import load_model  # formats are loaded where they are used
 
         keras_model = load_model(keras_model_path, custom_objects=dict(custom_objects or {}))
-    check_type("model_to_estimator", "keras_model", keras_model, Model, "a Model")
-    if not keras_model.compiled or keras_model.optimizer is None or keras_model._compile_loss is None:
+    source: Model = check_type("model_to_estimator", "keras_model", keras_model, Model, "a Model")
+    if not source.compiled or source.optimizer is None or source._compile_loss is None:
         raise ValueError("model_to_estimator: compile the model first, with an optimizer and a loss.")
-    if keras_model.network is None:
+    if source.network is None:
         raise ValueError(
             "model_to_estimator: the model must be functional, or sequential with an Input. For a subclassed model "
             "write a model_fn."
         )
-    source: Model = keras_model
     model = clone_model(source)
     model.set_weights(source.get_weights())
     model._assign_paths()
@@ -112,14 +111,10 @@ def model_to_estimator(
         predictions = dict(zip(found.names, flat, strict=True))
         if mode == ModeKeys.PREDICT:
             return EstimatorSpec(mode, predictions)
-        if not losses.losses:  # type: ignore[union-attr]
-            losses.build(found)  # type: ignore[union-attr]
-        values = losses.values(labels, outputs, None)  # type: ignore[union-attr]
-        weighed = [
-            v if w is None else v * w
-            for v, w in zip(values, losses.weights, strict=True)  # type: ignore[union-attr]
-            if v is not None
-        ]
+        if not losses.losses:
+            losses.build(found)
+        values = losses.values(labels, outputs, None)
+        weighed = [v if w is None else v * w for v, w in zip(values, losses.weights, strict=True) if v is not None]
         loss = sum([jnp.asarray(p, "float32") for p in model.losses], sum(weighed[1:], weighed[0]))
         if mode == ModeKeys.TRAIN:
             return EstimatorSpec(mode, predictions, loss, Minimize(optimizer, loss, model.trainable_variables))

@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from lamina.cli.main import main
 from lamina.models.weights import load_weights
 
 
+@pytest.mark.slow
 def test_demo_trains_to_the_promised_accuracy(tmp_path, capsys):
     assert main(["demo", "--folder", str(tmp_path)]) == 0
     out = capsys.readouterr().out

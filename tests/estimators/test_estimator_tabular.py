@@ -178,6 +178,7 @@ EXEMPT = {
 FAST = {"epochs": 20}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [

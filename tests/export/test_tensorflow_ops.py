@@ -32,6 +32,7 @@ def test_compat_covers_all_ops_and_targets():
     assert rows["Silu"]["tensorflow"] == "expanded" and rows["Conv"]["tensorflow"] == "native"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op, sample", SAMPLES, ids=IDS)
 def test_written_and_read_op_equals_the_op(op, sample, tmp_path):
     inputs, attrs = sample

@@ -18,6 +18,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("op, sample", SAMPLES, ids=IDS)
 def test_written_and_read_op_equals_the_op(op, sample, tmp_path):
     inputs, attrs = sample

@@ -122,7 +122,7 @@ def test_a_vocabulary_in_another_file_is_not_read(entries, tmp_path):
     config = {"vocabulary": str(tmp_path / "secret.txt"), "name": "words"}
     inner = {"module": "keras.layers", "class_name": "StringLookup", "config": config, "registered_name": None}
     outer = {"module": "keras", "class_name": "Sequential", "config": {"layers": [inner]}, "registered_name": None}
-    refused(pack(tmp_path / "m.keras", {**entries, "config.json": json.dumps(outer)}), "secret.txt.*not read")
+    refused(pack(tmp_path / "m.keras", {**entries, "config.json": json.dumps(outer)}), "secret.*not read")
 
 
 def test_a_small_file_cannot_ask_for_a_huge_model(entries, tmp_path):

@@ -79,7 +79,7 @@ def _starts(e: Emitter, value: Value, sizes: Any, starts: Sequence[str], scalars
     begin = made[0] if len(made) == 1 else e.node("Concat", made, axis=0)
     shape, block = [value.shape[i] for i in axes], [sizes[i] for i in axes]
     if all(isinstance(d, int) for d in (*shape, *block)):
-        room = e.ints(*(d - n for d, n in zip(shape, block, strict=True)))  # type: ignore[operator]
+        room = e.ints(*(d - n for d, n in zip(shape, block, strict=True)))
     else:
         room = e.node("Sub", [e.shape(shape), e.shape(block)])
     return e.node("Min", [e.node("Max", [begin, e.ints(0)]), room])

@@ -52,17 +52,17 @@ class Attributes:
         value = self._get(name, _STRING, "s", default, "text")
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
-    def ints(self, name: str, default: Any = _REQUIRED) -> list[int]:
+    def ints(self, name: str, default: Any = _REQUIRED) -> Any:
         """Integers."""
         value = self._get(name, _INTS, "ints", default, "integers")
         return value if value is None else list(value)
 
-    def floats(self, name: str, default: Any = _REQUIRED) -> list[float]:
+    def floats(self, name: str, default: Any = _REQUIRED) -> Any:
         """Numbers."""
         value = self._get(name, _FLOATS, "floats", default, "numbers")
         return value if value is None else list(value)
 
-    def strings(self, name: str, default: Any = _REQUIRED) -> list[str]:
+    def strings(self, name: str, default: Any = _REQUIRED) -> Any:
         """Texts."""
         value = self._get(name, _STRINGS, "strings", default, "texts")
         return value if value is None else [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]

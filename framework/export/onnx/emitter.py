@@ -93,7 +93,7 @@ class Emitter:
     def __init__(self, file: File, target: Target = TABLE, outer: Emitter | None = None):
         self.file, self.target, self.outer = file, target, outer
         self.nodes: list[Node] = []
-        self.path = outer.path if outer is not None else ""
+        self.path: str = outer.path if outer is not None else ""
         self._forms: dict[Value, dict[Perm, str]] = {}
         self._sized: dict[str, tuple[str, int]] = {}
         self._sizes: dict[Dim, str] = {}
@@ -275,7 +275,7 @@ class Emitter:
 
     def _expression(self, tree: Any) -> str:
         if isinstance(tree, ast.Constant):
-            return self.ints(tree.value)
+            return self.ints(int(tree.value))  # type: ignore[arg-type]
         if isinstance(tree, ast.Name):
             return self._named_size(tree.id)
         if isinstance(tree, ast.UnaryOp):
@@ -290,7 +290,7 @@ class Emitter:
 
     def size_of(self, tree: Any) -> str:
         """The part of an expression of sizes."""
-        return self.size(ast.unparse(tree)) if not isinstance(tree, ast.Constant) else self.ints(tree.value)
+        return self.size(ast.unparse(tree)) if not isinstance(tree, ast.Constant) else self.ints(int(tree.value))
 
     def _named_size(self, name: str) -> str:
         scope: Emitter | None = self
@@ -304,7 +304,7 @@ class Emitter:
     def shape(self, shape: Sequence[Dim]) -> str:
         """A shape as a vector of int64."""
         if all(isinstance(d, int) for d in shape):
-            return self.ints(*shape)  # type: ignore[arg-type]
+            return self.ints(*shape)
         parts = [self.size(d) for d in shape]
         return parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=0)
 

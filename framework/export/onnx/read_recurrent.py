@@ -75,7 +75,7 @@ def _run(
         return xp.concatenate([xp.split(value, len(order), 0)[i] for i in order], 0)
 
     kernel, recurrent = jnp.asarray(gates(w).T), jnp.asarray(gates(r).T)
-    biases = [None, None] if b is None else [gates(v) for v in (np if is_known(b) else jnp).split(b, 2)]
+    biases: list[Any] = [None, None] if b is None else [gates(v) for v in (np if is_known(b) else jnp).split(b, 2)]
     fns = [_ACTIVATIONS[name] for name in names]
     loop = {"return_sequences": True, "go_backwards": back}
     if op == "LSTM":
@@ -140,8 +140,8 @@ def _loop(call: Callable[..., Any], a: Attributes, count: Any, condition: Any, *
             out = step(i, np.asarray(True), values)
             return tuple(map(traced, out[1 : n + 1])), tuple(map(traced, out[n + 1 :]))
 
-        last, stacked = lax.scan(scanned, start, lax.iota(round_dtype, number(count, "the number of rounds")))
-        return [*last, *stacked]
+        done: Any = lax.scan(scanned, start, lax.iota(round_dtype, number(count, "the number of rounds")))
+        return [*done[0], *done[1]]
     limit = None if count is None else traced(count).reshape(()).astype(round_dtype)
     running = jnp.asarray(True) if condition is None else traced(condition).reshape(())
 
@@ -188,6 +188,7 @@ def _scan(call: Callable[..., Any], a: Attributes, *given: Any) -> Any:
         out = list(map(traced, call(body, [*state, *row])))
         return tuple(out[:n]), tuple(out[n:])
 
+    made: Any
     last, made = lax.scan(step, tuple(map(traced, given[:n])), tuple(rows))
     back = a.ints("scan_output_directions", None) or [0] * stacked
     axes = a.ints("scan_output_axes", None) or [0] * stacked

@@ -27,7 +27,7 @@ class OnnxFunction(LoadedFunction):
     """
 
     def __init__(self, program: Program, inputs: Any, outputs: Any, sizes: dict[str, tuple[Any, ...] | None]):
-        super().__init__(DEFAULT, program, inputs, outputs)  # type: ignore[arg-type]
+        super().__init__(DEFAULT, program, inputs, outputs)
         self.sizes = sizes
 
     def to_graph(self, **shapes: Any) -> GraphBase:
@@ -78,7 +78,8 @@ def load_onnx(
         raise DataLossError(f"'{path}' has an input or output whose name is no text.")
     for name in [*(n for n in names if n not in declared), *(n for n in wanted if n not in made)]:
         raise ValueError(f"load_frozen: '{path}' has no tensor {name!r}.{did_you_mean(name, made)}")
-    known, sizes, found = {}, {}, {}
+    known, sizes = {}, {}
+    found: dict[str, str] = {}
     for name in names:
         shape, dtype = _type_of(declared[name], path)
         known[name] = (name, None if shape is None else tuple(d if isinstance(d, int) else None for d in shape), dtype)
@@ -105,7 +106,7 @@ def _type_of(value: Any, path: Path) -> tuple[tuple[int | str | None, ...] | Non
 
 def _named(shape: Sequence[Any], found: dict[str, str]) -> tuple[Any, ...]:
     """The shape with names that graphs know; the first size of an input is the batch."""
-    out = []
+    out: list[Any] = []
     for axis, dim in enumerate(shape):
         if isinstance(dim, int):
             out.append(dim)

@@ -82,7 +82,7 @@ class ExternalFiles:
             )
         if not count:
             return memoryview(b"")
-        return memoryview(np.memmap(full, np.uint8, "r", offset, (count,)))
+        return memoryview(np.memmap(full, np.uint8, "r", offset, (count,)))  # type: ignore[arg-type]
 
 
 def to_array(tensor: Any, files: ExternalFiles) -> np.ndarray:

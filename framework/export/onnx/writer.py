@@ -269,7 +269,7 @@ def _write_with_data(onnx: Any, model: Any, arrays: Sequence[tuple[str, np.ndarr
             end = 0
             for (_, array), place in zip(arrays, _places(arrays).values(), strict=True):
                 file.write(b"\0" * (place - end))
-                content = memoryview(np.ascontiguousarray(little_endian(array))).cast("B")
+                content = np.ascontiguousarray(little_endian(array)).reshape(-1).view(np.uint8).data
                 file.write(content)
                 end = place + len(content)
         with replacing(work / path.name) as file:

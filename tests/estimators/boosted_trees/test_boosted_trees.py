@@ -232,6 +232,7 @@ EXEMPT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [est.BoostedTreesClassifier, est.BoostedTreesRegressor], ids=lambda c: c.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_checks_of_scikit_learn_for_trees(kind):

@@ -25,6 +25,7 @@ def test_every_op_has_a_case_and_a_rule():
     assert set(TABLE.rules) | TABLE.expanded == set(OPSET) and not set(TABLE.rules) & TABLE.expanded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
 def test_written_and_read_op_equals_the_op(case: Case, tmp_path):
     graph = case.graph()

@@ -137,7 +137,10 @@ def start_again(model, seed):
     model._steps_done = 0
 
 
-@pytest.mark.parametrize("source", list(SOURCES))
+QUICK = ("arrays", "endless dataset", "generator")
+
+
+@pytest.mark.parametrize("source", [pytest.param(s, marks=[] if s in QUICK else pytest.mark.slow) for s in SOURCES])
 @pytest.mark.filterwarnings("ignore:BackupAndRestore. x cannot tell its position")
 def test_resume_at_every_step(source, tmp_path):
     model = make_model()
