@@ -290,7 +290,7 @@ class Emitter:
 
     def size_of(self, tree: Any) -> str:
         """The part of an expression of sizes."""
-        return self.size(ast.unparse(tree)) if not isinstance(tree, ast.Constant) else self.ints(int(tree.value))
+        return self._expression(tree) if isinstance(tree, ast.Constant) else self.size(ast.unparse(tree))
 
     def _named_size(self, name: str) -> str:
         scope: Emitter | None = self
