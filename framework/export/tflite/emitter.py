@@ -287,7 +287,7 @@ class Emitter:
         """A shape as a vector of int32; for a reshape, -1 stands for one unknown size."""
         unknown = [i for i, d in enumerate(shape) if not isinstance(d, int)]
         if not unknown:
-            return self.ints(*shape)
+            return self.ints(*map(int, shape))
         if reshape and len(unknown) == 1 and 0 not in shape:
             return self.ints(*(-1 if i in unknown else int(d) for i, d in enumerate(shape)))
         parts = [self.size(d) for d in shape]
@@ -299,7 +299,7 @@ class Emitter:
         """`x` in another shape."""
         if tuple(x.shape) == tuple(shape):
             return x
-        known = {"new_shape": list(shape)} if all(isinstance(d, int) for d in shape) else {}
+        known: dict[str, Any] = {"new_shape": list(shape)} if all(isinstance(d, int) for d in shape) else {}
         return self.node("RESHAPE", [x, self.shape(shape, reshape=True)], shape, **known)
 
     def transpose(self, x: Tensor, perm: Sequence[int]) -> Tensor:

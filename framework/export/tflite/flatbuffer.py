@@ -128,7 +128,9 @@ class Reader:
             place = self._number("H", slots + 4 + 2 * i)
             if place and field.kind != "none":
                 places[field] = at + place
-        out = {f.name: f.default if f.kind == "f32" else int(f.default) for f in TABLES[name] if f.kind in NUMBERS}
+        out: dict[str, Any] = {
+            f.name: f.default if f.kind == "f32" else int(f.default) for f in TABLES[name] if f.kind in NUMBERS
+        }
         for field, place in places.items():
             if field.kind in NUMBERS:
                 out[field.name] = self._number(NUMBERS[field.kind][0], place)

@@ -84,7 +84,7 @@ def _fully_connected(e: Emitter, instr: Instr, x: Tensor, known: np.ndarray) -> 
 class Window:
     """A window op as TFLite takes it: at least two spatial axes, padding as a word where that fits."""
 
-    def __init__(self, e: Emitter, x: Tensor, kernel: Sequence[int], attrs: dict[str, Any]):
+    def __init__(self, e: Emitter, x: Tensor, kernel: Sequence[Any], attrs: dict[str, Any]):
         self.e, self.x = e, x
         self.strides, self.pads = list(attrs["strides"]), [tuple(p) for p in attrs["pads"]]
         self.dilations = list(attrs.get("dilations", [1] * len(self.strides)))
@@ -104,7 +104,7 @@ class Window:
         """SAME or VALID, or None if neither fits."""
         if not any(map(any, self.pads)):
             return VALID
-        sizes = self.x.shape[1:-1]
+        sizes: Sequence[Any] = self.x.shape[1:-1]
         if not all(isinstance(d, int) for d in sizes):
             return None
         reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
@@ -133,11 +133,11 @@ class Window:
             word = VALID
         return word
 
-    def strides_options(self) -> dict[str, int]:
+    def strides_options(self) -> dict[str, Any]:
         """The strides by their names among the options."""
         return {"stride_h": int(self.strides[-2]), "stride_w": int(self.strides[-1])}
 
-    def dilation_options(self) -> dict[str, int]:
+    def dilation_options(self) -> dict[str, Any]:
         """The dilations by their names among the options."""
         return {"dilation_h_factor": int(self.dilations[-2]), "dilation_w_factor": int(self.dilations[-1])}
 
@@ -171,7 +171,7 @@ def _bias(e: Emitter, instr: Instr, x: Tensor, kernel: Tensor, channels: int) ->
     return e.take(instr.inputs[2]) if known is None else stored_bias(e, known, x, kernel, instr.inputs[2].name)
 
 
-def _fused(instr: Instr) -> dict[str, int]:
+def _fused(instr: Instr) -> dict[str, Any]:
     return {"fused_activation_function": ACTIVATIONS[instr.attrs.get("activation", "none")]}
 
 
@@ -194,7 +194,7 @@ def _conv(e: Emitter, instr: Instr) -> Tensor:
     weights = _kernel(e, kernel, w.flat, None, (3, 0, 1, 2), 0)
     word = w.word()
     given = [w.x, weights, _bias(e, instr, w.x, weights, channels)]
-    options = {**w.strides_options(), **w.dilation_options(), **_fused(instr), "padding": word}
+    options: dict[str, Any] = {**w.strides_options(), **w.dilation_options(), **_fused(instr), "padding": word}
     return w.done(e.node("CONV_2D", given, **w.out(instr.output), **options), instr.output)
 
 
@@ -225,7 +225,7 @@ def _depthwise(e: Emitter, instr: Instr) -> Tensor:
     )  # fmt: skip
     word = w.word()
     given = [w.x, weights, _bias(e, instr, w.x, weights, channels * multiplier)]
-    options = {**w.strides_options(), **w.dilation_options(), **_fused(instr), "padding": word}
+    options: dict[str, Any] = {**w.strides_options(), **w.dilation_options(), **_fused(instr), "padding": word}
     y = e.node("DEPTHWISE_CONV_2D", given, **w.out(instr.output), **options, depth_multiplier=multiplier)
     return w.done(y, instr.output)
 
@@ -251,7 +251,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     value, kernel = instr.inputs[:2]
     x = e.take_int8(value) if e.int8 else e.take(value)
     w = Window(e, x, kernel.shape[:-2], instr.attrs)
-    sizes = w.x.shape[1:-1]
+    sizes: Sequence[Any] = w.x.shape[1:-1]
     if not all(isinstance(d, int) for d in sizes):
         raise Unsupported("the spatial sizes of a transposed convolution must be known")
     full, channels = _spread(e, kernel, instr.attrs["dilations"]), int(kernel.shape[-2])
@@ -276,7 +276,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     inside = not any(map(any, fill)) or same
     result = [w.x.shape[0], *whole, channels]
     given = [e.shape(result), weights, w.x, *([bias] if inside else [])]
-    options = {**w.strides_options(), "padding": SAME if same else VALID}
+    options: dict[str, Any] = {**w.strides_options(), "padding": SAME if same else VALID}
     made = {**e.out(instr.output), "shape": result}
     if w.space == 3:
         y = e.node("CONV_3D_TRANSPOSE", given, **made, **options, stride_d=int(w.strides[0]))
@@ -305,7 +305,12 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
 
 
 def _pool(e: Emitter, op: str, w: Window, value: Value, word: int) -> Tensor:
-    options = {**w.strides_options(), "filter_height": w.kernel[-2], "filter_width": w.kernel[-1], "padding": word}
+    options: dict[str, Any] = {
+        **w.strides_options(),
+        "filter_height": w.kernel[-2],
+        "filter_width": w.kernel[-1],
+        "padding": word,
+    }
     return e.node(op, [w.x], w.wide(value), **options)
 
 
@@ -341,7 +346,7 @@ def _average_pool(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
 
 def _share_inside(w: Window) -> np.ndarray:
     """For each window its size over the elements of it that are no padding."""
-    sizes = w.x.shape[1:-1]
+    sizes: Sequence[Any] = w.x.shape[1:-1]
     if not all(isinstance(d, int) for d in sizes):
         raise Unsupported("the spatial sizes of padded average pooling must be known")
     factor = np.ones((), np.float64)
@@ -361,11 +366,16 @@ def _pool3d(e: Emitter, instr: Instr, w: Window, op: str) -> Tensor:
     depth, height, width = space
     stacked = depth * n if isinstance(n, int) else f"{depth}*({n})"
     x = e.reshape(w.x, (stacked, height, width, c))
-    plane = {"stride_h": int(w.strides[1]), "stride_w": int(w.strides[2]), "filter_height": w.kernel[1]}
+    plane: dict[str, Any] = {"stride_h": int(w.strides[1]), "stride_w": int(w.strides[2]), "filter_height": w.kernel[1]}
     x = e.node(op, [x], (stacked, *out[2:4], c), **plane, filter_width=w.kernel[2], padding=VALID)
     across = int(out[2]) * int(out[3])
     x = e.reshape(x, (n, depth, across, c))
-    column = {"stride_h": int(w.strides[0]), "stride_w": 1, "filter_height": w.kernel[0], "filter_width": 1}
+    column: dict[str, Any] = {
+        "stride_h": int(w.strides[0]),
+        "stride_w": 1,
+        "filter_height": w.kernel[0],
+        "filter_width": 1,
+    }
     return e.reshape(e.node(op, [x], (n, out[1], across, c), **column, padding=VALID), out)
 
 

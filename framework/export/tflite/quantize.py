@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -88,7 +88,8 @@ def _transposed(e: Emitter, instr: Instr) -> bool:
 
 def _average(e: Emitter, instr: Instr) -> bool:
     value = instr.inputs[0]
-    w = Window(_Silent(), Tensor(0, tuple(value.shape), value.dtype), instr.attrs["window"], instr.attrs)
+    silent = cast(Emitter, _Silent())
+    w = Window(silent, Tensor(0, tuple(value.shape), value.dtype), instr.attrs["window"], instr.attrs)
     return _keeping(e, instr) and w.space < 3 and w.padding() is not None
 
 

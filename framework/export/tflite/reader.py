@@ -252,7 +252,7 @@ def load_tflite(
             for index in made.values():
                 program.tensor(program.number, int(index))
             described = {name: (given[name], t.shape, t.dtype) for name, t in tensors.items()}
-            signatures[key] = TFLiteFunction(key, program, described, made)
+            signatures[key] = TFLiteFunction(key, program, described, made)  # type: ignore[arg-type]  # has what it asks of one
     except DataLossError as error:
         raise DataLossError(f"'{path}' is no TFLite file, or damaged: {error}.") from error
     return Loaded(os.fspath(path), signatures)
