@@ -141,12 +141,17 @@ class BoostedTrees(CannedEstimator):
     def _settings(self, rows_of_leaf: int, bins: int, patience: int | None = None) -> Settings:
         given = self._given
         leaves = min(1 << min(given["max_depth"], 30), given["max_leaf_nodes"] or _MOST_LEAVES)
+        names = ("learning_rate", "l1_regularization", "l2_regularization", "tree_complexity", "min_node_weight")
+        rate, l1, l2, complexity, weight = (float(given[n]) for n in names)
         return Settings(
             given["n_trees"],
             given["max_depth"],
             leaves,
-            *(float(given[n]) for n in ("learning_rate", "l1_regularization", "l2_regularization", "tree_complexity")),
-            float(given["min_node_weight"]),
+            rate,
+            l1,
+            l2,
+            complexity,
+            weight,
             given["min_samples_leaf"] or rows_of_leaf,
             given["pruning_mode"],
             given["max_bins"] or bins,

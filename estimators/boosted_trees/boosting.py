@@ -55,11 +55,10 @@ class Settings(NamedTuple):
     def limits(self, rows: Any) -> Limits:
         """The limits for sums over so many rows."""
         scaled = (self.l1_regularization, self.l2_regularization, self.tree_complexity, self.min_node_weight)
-        numpy = np if isinstance(rows, (int, float)) else jnp
+        numpy: Any = np if isinstance(rows, (int, float)) else jnp
+        l1, l2, complexity, weight = (numpy.float32(v) * numpy.float32(rows) for v in scaled)
         return Limits(
-            *(numpy.float32(v) * numpy.float32(rows) for v in scaled),
-            numpy.float32(self.min_samples_leaf),
-            numpy.float32(self.learning_rate),
+            l1, l2, complexity, weight, numpy.float32(self.min_samples_leaf), numpy.float32(self.learning_rate)
         )
 
 
@@ -109,8 +108,8 @@ def boost(
     X: np.ndarray,
     features: list[Feature],
     numbers: int,
-    labels: np.ndarray,
-    weights: np.ndarray | None,
+    labels: Any,
+    weights: Any,
     kind: Any,
     outputs: int,
     settings: Settings,

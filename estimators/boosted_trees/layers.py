@@ -201,13 +201,13 @@ class LayerTrainer:
             sums = state["sums"][k]
             total = sums[0].sum(axis=1)
             groups, offsets = [], []
-            for own, first, categorical in (
+            for own, offset, categorical in (
                 (sums[: self.numbers], 0, False),
                 (sums[self.numbers :], self.numbers, True),
             ):
                 if own.shape[0]:
                     groups.append(best_splits(own, total, space, limits, categorical))
-                    offsets.append(first)
+                    offsets.append(offset)
             splits = best_of_groups(groups, offsets)
             growth = grow_level(growth, splits, total, self.boundaries.value, plan, limits)
             trees.append(growth.tree)
