@@ -113,7 +113,7 @@ def _dynamic_update(e: Emitter, instr: Instr, x: str, update: str, *starts: str)
     if not all(isinstance(block.shape[i], int) for i in axes):
         raise Unsupported("a block of unknown size is written")
     begin = _starts(e, value, block.shape, starts, instr.inputs[2:], axes)
-    grid = np.moveaxis(np.indices([block.shape[i] for i in axes]), 0, -1).astype(np.int64)
+    grid = np.moveaxis(np.indices([int(block.shape[i]) for i in axes]), 0, -1).astype(np.int64)
     return e.node("ScatterND", [x, e.node("Add", [e.constant(grid), begin]), update])
 
 

@@ -304,7 +304,7 @@ class Emitter:
     def shape(self, shape: Sequence[Dim]) -> str:
         """A shape as a vector of int64."""
         if all(isinstance(d, int) for d in shape):
-            return self.ints(*shape)
+            return self.ints(*map(int, shape))
         parts = [self.size(d) for d in shape]
         return parts[0] if len(parts) == 1 else self.node("Concat", parts, axis=0)
 

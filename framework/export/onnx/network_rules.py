@@ -156,7 +156,7 @@ def _resize(e: Emitter, instr: Instr) -> None:
 @free
 def _space_depth(e: Emitter, instr: Instr) -> None:
     value = instr.inputs[0]
-    more = {"mode": "DCR"} if instr.op == "DepthToSpace" else {}
+    more: dict[str, Any] = {"mode": "DCR"} if instr.op == "DepthToSpace" else {}
     block = int(instr.attrs["block"])
     e.give(instr.output, e.node(instr.op, [e.take(value, first(value))], blocksize=block, **more), first(value))
 
@@ -308,7 +308,7 @@ def _scan(e: Emitter, instr: Instr, *operands: str) -> list[str]:
         e.file.unique("body"), inner.nodes, inputs, _once(inner, list(zip(outputs, body.outputs, strict=True)))
     )  # fmt: skip
     stacked = len(instr.outputs) - n
-    more = {"scan_output_directions": [back] * stacked} if stacked else {}
+    more: dict[str, Any] = {"scan_output_directions": [back] * stacked} if stacked else {}
     out = e.node(
         "Scan", [*operands[:n], *rows], outputs=len(instr.outputs), body=made, num_scan_inputs=len(rows),
         scan_input_directions=[back] * len(rows), **more,

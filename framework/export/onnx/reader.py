@@ -27,7 +27,7 @@ class OnnxFunction(LoadedFunction):
     """
 
     def __init__(self, program: Program, inputs: Any, outputs: Any, sizes: dict[str, tuple[Any, ...] | None]):
-        super().__init__(DEFAULT, program, inputs, outputs)
+        super().__init__(DEFAULT, program, inputs, outputs)  # type: ignore[arg-type]  # has what it asks of one
         self.sizes = sizes
 
     def to_graph(self, **shapes: Any) -> GraphBase:

@@ -13,7 +13,7 @@ from lamina.export.onnx.table import TABLE
 from lamina.graph.ir import Instr
 
 INT32 = np.dtype("int32")
-WIDER = {
+WIDER: dict[np.dtype, np.dtype] = {
     np.dtype("int8"): INT32, np.dtype("int16"): INT32, np.dtype("uint8"): INT32, np.dtype("uint16"): INT32,
     np.dtype("uint32"): INT64,
 }  # fmt: skip

@@ -156,8 +156,8 @@ class _Written:
         model.opset_import.add(domain="", version=self.opset)
         for domain in sorted(domains):
             model.opset_import.add(domain=domain, version=1)
-        for key, value in {"signature": signature, **metadata}.items():
-            model.metadata_props.add(key=key, value=str(value))
+        for key, text in {"signature": signature, **metadata}.items():
+            model.metadata_props.add(key=key, value=str(text))
         made = model.graph
         made.name = self.graph.name
         _fill(onnx, made, self.nodes)
