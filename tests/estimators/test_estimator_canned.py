@@ -67,6 +67,7 @@ def passengers(n=400):
     )
 
 
+@pytest.mark.slow
 def test_linear_model_on_passengers(tmp_path):
     features, survived = passengers()
     columns = [
@@ -268,7 +269,7 @@ def test_an_export_predicts_the_same(tmp_path):
     path = model.export_saved_model(str(tmp_path / "out"), receiver, assets_extra={"notes.txt": __file__})
     assert os.path.isfile(os.path.join(path, "assets.extra", "notes.txt"))
     served = load_saved_model(path)
-    found = served(ids.astype("int32"), x)
+    found = served(c=ids.astype("int32"), x=x)
     found = found["predictions"] if isinstance(found, dict) else found
     expected = np.stack([p["predictions"] for p in model.predict(batches({"x": x, "c": ids}, None, 20, 1))])
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-5, atol=1e-6)

@@ -18,6 +18,8 @@ from sklearn.ensemble import (  # noqa: E402
 )
 from sklearn.utils.estimator_checks import check_estimator  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 fc = est.feature_column
 RNG = np.random.default_rng(0)
 TABLE = {"a": RNG.normal(size=160).astype("float32"), "c": RNG.choice(["x", "y", "z"], 160)}
@@ -232,7 +234,6 @@ EXEMPT = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", [est.BoostedTreesClassifier, est.BoostedTreesRegressor], ids=lambda c: c.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_checks_of_scikit_learn_for_trees(kind):
