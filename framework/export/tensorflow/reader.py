@@ -259,7 +259,10 @@ def load_saved_model(path: str | os.PathLike, tags: str | Sequence[str] = "serve
         name: LoadedFunction(
             name,
             program,
-            {k: (i.name.partition(":")[0], _shape(i.tensor_shape), _dtype(i, k)) for k, i in signature.inputs.items()},
+            {
+                k: (i.name.partition(":")[0], _shape(i.tensor_shape), _dtype(i, k))
+                for k, i in sorted(signature.inputs.items())
+            },
             {k: i.name for k, i in sorted(signature.outputs.items())},
         )
         for name, signature in sorted(meta.signature_def.items())
