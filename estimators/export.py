@@ -22,8 +22,6 @@ from lamina.estimators.receivers import (
     build_raw_serving_input_receiver_fn,
 )
 from lamina.estimators.variables import ModelFrame
-from lamina.export.save import DEFAULT, save
-from lamina.graph.trace import trace
 
 __all__ = [
     "ServingInputReceiver",
@@ -44,6 +42,8 @@ def export_saved_model(
     experimental_mode: str = ModeKeys.PREDICT,
 ) -> str:
     """Writes the graph of `predict` as a SavedModel; see `Estimator.export_saved_model`."""
+    from lamina.export.save import DEFAULT, save  # the formats take long to import: only who exports waits
+
     check_choice("export_saved_model", "experimental_mode", experimental_mode, [ModeKeys.PREDICT])
     if as_text:
         raise ValueError("export_saved_model: as_text has no meaning here: graphs are written in binary form.")
@@ -116,6 +116,8 @@ def _fresh_folder(base: str) -> str:
 
 def _graph(estimator: Any, specs: Any) -> Any:
     """The graph from features to predictions."""
+    from lamina.graph.trace import trace  # see export_saved_model
+
     model = estimator._model
     weights = list(model.store.weights.values())
     by_name = isinstance(specs, dict)

@@ -160,7 +160,15 @@ def test_pyproject_lists_every_package():
     assert len(listed) == len(set(listed))
 
 
-@pytest.mark.parametrize("module, absent", [("lamina", ("jax", "numpy")), ("lamina.datasets", ("jax", "optax"))])
+@pytest.mark.parametrize(
+    "module, absent",
+    [
+        ("lamina", ("jax", "numpy")),
+        ("lamina.datasets", ("jax", "optax")),
+        ("lamina.models", ("lamina.export", "lamina.graph", "h5py", "onnx", "google.protobuf.json_format")),
+        ("lamina.estimators.canned.linear", ("lamina.export", "lamina.graph", "onnx", "sklearn", "pandas")),
+    ],
+)
 def test_light_imports(module, absent):
     code = f"import sys, {module}; print([m for m in {absent!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import jax
 
 from lamina.checkpoint.matching import LoadReport
 from lamina.core.config import deserialize_value, serialize_object
 from lamina.core.errors import did_you_mean, listing, owner_label
-from lamina.export.report import ExportReport
-from lamina.export.save import save as save_export
 from lamina.layers import tracking
 from lamina.layers.layer import Layer, as_shape
 from lamina.models.functional import functional_from_config, network_config
@@ -26,6 +24,9 @@ from lamina.ops.symbol import Symbol
 from lamina.state.frame import Frame
 from lamina.state.rng import make_key
 from lamina.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lamina.export.report import ExportReport
 
 
 class Model(Trainer, Layer):
@@ -381,13 +382,15 @@ class Model(Trainer, Layer):
             >>> report.parameters, sorted(os.listdir(path))
             (5, ['saved_model.pb', 'variables'])
         """
+        from lamina.export.save import save  # the formats take as long to import as all layers: only who exports waits
+
         if input_signature is None and self.network is None:
             if not self.built or not self._build_shapes:
                 raise ValueError(
                     f"{owner_label(self)}: export needs a built model. Call it on data first, or pass input_signature."
                 )
             input_signature = [symbols_of_shape(any_batch(s)) for s in self._build_shapes.values()]
-        report = save_export(self, input_signature, filepath, format, **options)
+        report = save(self, input_signature, filepath, format, **options)
         if verbose:
             print(report)
         return report

@@ -284,11 +284,6 @@ class Compilable:
         x, _, _ = unpack_x_y_sample_weight(data)
         return self.stateless_call(tv, ntv, x, training=False)  # type: ignore[attr-defined]
 
-    def get_compile_config(self) -> dict[str, Any]:
-        """What `compile` was told, as plain values."""
-        from_compile = getattr(self, "_compile_arguments", {})
-        return dict(from_compile)
-
 
 def _batch_rows(x: Any) -> Any:
     """The number of samples in a batch, as a weight."""

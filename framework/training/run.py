@@ -11,9 +11,10 @@ import numpy as np
 
 from lamina.callbacks.callback import CallbackList
 from lamina.checkpoint.manager import INFO
+from lamina.checkpoint.matching import match_tensors
 from lamina.checkpoint.meta import meta_graph_bytes
 from lamina.checkpoint.writer import FILES
-from lamina.core.errors import describe, did_you_mean, listing, owner_label
+from lamina.core.errors import describe, did_you_mean, owner_label
 from lamina.executor.feed import Pass, Source
 from lamina.executor.lease import Lease
 from lamina.executor.program import Logs
@@ -55,7 +56,7 @@ class TrainingRun:
         self.leaving = False
         self.logs: Logs | dict[str, Any] | None = None
         self.batches: Pass | None = None
-        self.saved: dict[str, Any] | None = None
+        self.saved: Any = None
         self._tensors: dict[str, Any] = {}
         self._names = _names(layout)
 
@@ -149,7 +150,7 @@ class TrainingRun:
         """Takes note of a saved state, which `take_up` brings back once the run has come to its place.
 
         Raises:
-            ValueError: the state is of another model, or of another set of callbacks; the message lists what differs.
+            ValueError: the state is of another model; the message lists what differs.
         """
         label = f"{owner_label(self.model)}: cannot go on from '{where}'"
         if STATE not in tensors:
@@ -164,30 +165,26 @@ class TrainingRun:
             raise ValueError(f"{label}: its state of the run cannot be read ({error!r}).") from error
         known = {n: t for n, t in tensors.items() if not n.startswith(ARRAYS) and n not in (STEP, STATE, INFO, FILES)}
         own = dict(zip(self._names, self.layout.variables, strict=True))
-        missing, unexpected = [n for n in own if n not in known], [n for n in known if n not in own]
-        differing = [
-            f"'{n}' is {v.shape} {v.dtype} in the model, {np.shape(known[n])} {known[n].dtype} in the checkpoint"
-            for n, v in own.items()
-            if n in known and (tuple(v.shape), np.dtype(v.dtype)) != (np.shape(known[n]), known[n].dtype)
+        shapes = {n: np.shape(t) for n, t in known.items()}, {n: tuple(v.shape) for n, v in own.items()}
+        report = match_tensors(label, where, *shapes, skip_mismatch=True)
+        dtypes = [
+            f"'{n}' is {own[n].dtype}, in the file {known[n].dtype}"
+            for n in report.loaded
+            if np.dtype(own[n].dtype) != known[n].dtype
         ]
-        if missing or unexpected or differing:
-            parts = [
-                f"missing in the checkpoint: {listing(missing[:8], 'and')}" if missing else "",
-                f"unknown to the model: {listing(unexpected[:8], 'and')}" if unexpected else "",
-                "; ".join(differing[:8]),
-            ]
-            hint = did_you_mean(missing[0], unexpected) if missing else ""
+        if not report.complete or dtypes:
+            hint = did_you_mean(report.missing[0], report.unexpected) if report.missing else ""
             raise ValueError(
-                f"{label}: the model, its optimizer or its metrics have changed: {'; '.join(filter(None, parts))}."
-                f"{hint} Train with another folder, or load_weights(..., skip_mismatch=True) from this one."
+                f"{label}: the model, its optimizer or its metrics have changed: "
+                f"{'; '.join([str(report), *dtypes[:8]])}.{hint} Train with another folder, or "
+                "load_weights(..., skip_mismatch=True) from this one."
             )
         self._tensors = {n: known[n] for n in self._names}
         self.epoch, self.done = self.saved["epoch"], self.saved["batch"]
 
     def take_up(self) -> None:
-        """Brings back the values, the position in the data and the state of the callbacks."""
+        """Brings back the values, the position in the data and the state of the callbacks, as announced."""
         saved, self.saved = self.saved, None
-        assert saved is not None
         for i, name in enumerate(self._names):
             self.lease.values[i] = jnp.array(self._tensors[name], copy=True)
         self._tensors = {}
