@@ -325,6 +325,7 @@ def test_a_compiled_model_as_an_estimator(tmp_path):
 # ---- others
 
 
+@pytest.mark.slow
 def test_kmeans_finds_clusters():
     centers = np.array([[0.0, 0.0], [5.0, 5.0], [-5.0, 5.0]])
     x = np.concatenate([c + rng.normal(0, 0.3, (30, 2)) for c in centers]).astype("float32")

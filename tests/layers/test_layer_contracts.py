@@ -253,7 +253,11 @@ IDS = [f"{row.name}{'-' if row.label else ''}{row.label}" for row in ROWS]
 BASES = {"Layer", "InputLayer", "Wrapper", "StringLookup", "TextVectorization"}
 
 
-@pytest.fixture(params=ROWS, ids=IDS)
+# They hold fifteen other layers, each compiled: half a minute of the suite for two rows.
+LONG = ("AugMix", "RandAugment")
+
+
+@pytest.fixture(params=[pytest.param(r, marks=[pytest.mark.slow] if r.name in LONG else []) for r in ROWS], ids=IDS)
 def row(request):
     return request.param
 

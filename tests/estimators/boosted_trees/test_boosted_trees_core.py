@@ -132,6 +132,7 @@ def test_histograms_and_running_sums(table):
     np.testing.assert_allclose(running_sums(jnp.asarray(found[..., 0])), found[..., 0].cumsum(-1), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"l1": 10.0, "l2": 20.0}], ids=["plain", "regularized"])
 def test_each_split_is_the_best_there_is(table, changes):
     X, g, h, _, bins, n_bins = table
