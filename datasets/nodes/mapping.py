@@ -213,25 +213,24 @@ class MapBase(Base):
 
     def results(self, indices: np.ndarray) -> Iterator[Any]:
         """What the function returns for some elements, not yet made elements."""
-        inputs, spread = self._inputs(indices)
-        return starmap(self.node.fn, inputs) if spread else map(self.node.fn, inputs)
-
-    def _inputs(self, indices: np.ndarray) -> tuple[Iterator[Any], bool]:
-        """The elements that the function is called with, and whether they are tuples of arguments."""
+        fn = self.node.fn
         if self.inner.pure:
             batch = self.inner.gather(indices)
+            if type(batch) is tuple and all(type(column) is np.ndarray for column in batch):
+                return map(fn, *batch)
             if not isinstance(batch, (tuple, dict)):
-                return iter(flatten(batch)[0]), False
+                return map(fn, flatten(batch)[0])
             if self._make_row is None:
                 self._make_row = packer(batch)
-            columns: Any = batch if self._make_row is tuple else flatten(batch)
-            return iter(rows(columns, self._make_row)), isinstance(batch, tuple)
+            inputs = rows(flatten(batch), self._make_row)
+            return starmap(fn, inputs) if isinstance(batch, tuple) else map(fn, inputs)
         if isinstance(self.inner, MapBase):
             elements: Iterator[Any] = map(as_result, self.inner.results(indices))
         else:
             elements = (self.inner.item(i) for i in indices.tolist())
         first = next(elements)
-        return chain([first], elements), isinstance(first, tuple)
+        elements = chain([first], elements)
+        return starmap(fn, elements) if isinstance(first, tuple) else map(fn, elements)
 
 
 class VectorizedBase(Base):
