@@ -2,29 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.core.checks import check_choice
 from lamina.core.errors import describe, listing
+from lamina.export.histogram import BINS, counts, mse_range, percentile_range
 from lamina.graph.interpret import evaluate
 from lamina.graph.ir import Value
 
 Ranges = dict[Value, tuple[float, float]]
+"""(least, greatest) of each value: all that exporters know of activations when they quantise."""
+METHODS = ("minmax", "percentile", "mse")
+BATCH_ROWS = 32
+"""How many rows of an array are one batch."""
 
 
-def calibrate(graph: Any, data: Iterable[Any], steps: int | None = None) -> Ranges:
-    """The least and the greatest element of each value of floats, over all data.
+@dataclass(frozen=True)
+class Calibration:
+    """How ranges are taken from data.
+
+    Attributes:
+        method: `"minmax"`: the extremes. `"percentile"`: without the outermost elements of each end. `"mse"`: the range
+            whose steps represent the elements with the least mean squared error.
+        percentile: for `"percentile"`: how many percent of the elements are at most the upper end, and at least the
+            lower one.
+        steps: how many batches are taken; None for all.
+
+    Raises:
+        ValueError: the method is unknown, or the percentile is not from 50 to 100.
+    """
+
+    method: str = "minmax"
+    percentile: float = 99.99
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("calibrate", "calibration", self.method, METHODS)
+        if not 50 <= self.percentile <= 100:
+            raise ValueError(f"calibrate: percentile must be from 50 to 100, got {self.percentile}.")
+
+
+def ranges_of(
+    graphs: Mapping[str, Any],
+    data: Any,
+    calibration: Calibration | None = None,
+    bits: Callable[[str], int] = lambda path: 8,
+    where: str = "export",
+) -> Ranges:
+    """The ranges that exporters quantise the values of their graphs by: here they look them up.
+
+    Args:
+        graphs: the graphs, as they are written, by the names of their signatures.
+        data: representative data as `calibrate` takes it; with several graphs a dict of it by signature.
+        calibration: how ranges are taken from the data.
+        bits: the bits of integers in a layer, by its path.
+        where: who asks, for errors.
+
+    Raises:
+        ValueError: there are several signatures, and the data is no dict with theirs.
+    """
+    by_name = data if isinstance(data, Mapping) and set(data) == set(graphs) else None
+    if by_name is None and len(graphs) > 1:
+        raise ValueError(f"{where}: with several signatures, representative_data must be a dict with {sorted(graphs)}.")
+    found: Ranges = {}
+    for name, graph in graphs.items():
+        given = data if by_name is None else by_name[name]
+        found.update(calibrate(graph, given, calibration=calibration, bits=bits))
+    return found
+
+
+def calibrate(
+    graph: Any,
+    data: Iterable[Any],
+    steps: int | None = None,
+    calibration: Calibration | None = None,
+    bits: Callable[[str], int] = lambda path: 8,
+) -> Ranges:
+    """The range of each value of floats, over all data.
+
+    One pass, batch by batch: beside a batch, only the extremes of each value are held, and, for methods that look at
+    more, a histogram of 16,384 counts for each.
 
     Args:
         graph: the graph.
-        data: batches like those that the model is fed with: an array, or a tuple or dict of them by the names of the
-            inputs. Of pairs (inputs, targets), as `fit` takes them, the first is used. A single sample, without
-            the axis of the batch, is a batch of one.
+        data: a Dataset, or any iterable of batches like those that the model is fed with: an array, or a tuple or dict
+            of them by the names of the inputs. Of pairs (inputs, targets), as `fit` takes them, the first is used. A
+            single sample, without the axis of the batch, is a batch of one. An array instead, or a dict of arrays by
+            the names of the inputs, is cut into batches.
         steps: how many batches to take; None for all.
+        calibration: how ranges are taken from the data; the extremes by default.
+        bits: for `"mse"`: the bits of integers in a layer, by its path.
 
     Returns:
         (least, greatest) by value, of all inputs and of what the instructions make.
@@ -39,22 +112,29 @@ def calibrate(graph: Any, data: Iterable[Any], steps: int | None = None) -> Rang
         >>> ranges[graph.outputs[0]]
         (-4.0, 6.0)
     """
+    calibration = calibration or Calibration()
+    steps = calibration.steps if steps is None else steps
     values = [v for v in [*graph.inputs, *(o for i in graph.instrs for o in i.outputs)] if v.dtype == np.float32]
     values = [v for v in dict.fromkeys(values) if 0 not in v.shape]
+    wants_counts = calibration.method != "minmax"
 
     @jax.jit
-    def extremes(arrays: Sequence[Any]) -> Any:
+    def measured(arrays: Sequence[Any]) -> Any:
         found = evaluate(graph, values, dict(zip(graph.inputs, arrays, strict=True)))
-        return jnp.stack([jnp.stack([jnp.min(x), jnp.max(x)]) for x in found])
+        extremes = jnp.stack([jnp.stack([jnp.min(x), jnp.max(x)]) for x in found])
+        return extremes, jnp.stack([counts(x) for x in found]) if wants_counts else ()
 
     total: np.ndarray | None = None
-    for number, element in enumerate(data):
+    histograms = np.zeros((len(values), BINS if wants_counts else 0), np.int64)
+    for number, element in enumerate(batches(graph, data)):
         if steps is not None and number >= steps:
             break
-        found = np.asarray(extremes(feeds(graph, element)))
-        if total is None:
-            total = found
+        extremes, more = measured(feeds(graph, element))
+        found = np.asarray(extremes, np.float64)
+        total = found if total is None else total
         total = np.stack([np.minimum(total[:, 0], found[:, 0]), np.maximum(total[:, 1], found[:, 1])], 1)
+        if wants_counts:
+            histograms += np.asarray(more)
     if total is None:
         raise ValueError("calibrate: the representative data holds no batch.")
     makers = graph.producers()
@@ -64,7 +144,39 @@ def calibrate(graph: Any, data: Iterable[Any], steps: int | None = None) -> Rang
         raise ValueError(
             f"calibrate: infinite or NaN with the representative data: {listing(list(dict.fromkeys(names)))}."
         )
-    return {v: (float(lo), float(hi)) for v, (lo, hi) in zip(values, total, strict=True)}
+    ranges: Ranges = {}
+    for value, histogram, (low, high) in zip(values, histograms, total.tolist(), strict=True):
+        if calibration.method == "percentile":
+            low, high = percentile_range(histogram, low, high, calibration.percentile)
+        elif calibration.method == "mse":
+            low, high = mse_range(histogram, low, high, 2 ** bits(makers[value].path if value in makers else ""))
+        ranges[value] = low, high
+    return ranges
+
+
+def batches(graph: Any, data: Any) -> Iterator[Any]:
+    """The batches of representative data, of which arrays are cut into some.
+
+    Raises:
+        ValueError: the data is nothing that batches can be taken from.
+    """
+    arrays = data if isinstance(data, Mapping) and set(data) == set(graph.input_names) else None
+    if arrays is None and not (hasattr(data, "__array__") and len(graph.inputs) == 1):
+        if isinstance(data, Mapping) or not isinstance(data, Iterable):
+            raise ValueError(
+                "calibrate: representative data must be a Dataset, a list of batches, an array, or a dict of arrays by "
+                f"the names of the inputs {listing(graph.input_names, 'and')}, got {describe(data)}."
+            )
+        yield from data
+        return
+    whole = {k: np.asarray(v) for k, v in ({graph.input_names[0]: data} if arrays is None else arrays).items()}
+    if any(whole[name].ndim != len(v.shape) for name, v in zip(graph.input_names, graph.inputs, strict=True)):
+        yield whole
+        return
+    first = graph.inputs[0].shape[0] if graph.inputs[0].shape else 1
+    rows = first if isinstance(first, int) else BATCH_ROWS
+    for start in range(0, len(whole[graph.input_names[0]]), rows):
+        yield {name: array[start : start + rows] for name, array in whole.items()}
 
 
 def feeds(graph: Any, element: Any) -> list[np.ndarray]:

@@ -11,10 +11,8 @@ from lamina.export.rules import Unsupported
 from lamina.export.tflite.emitter import LEAST_ELEMENTS, Emitter, lazy
 from lamina.export.tflite.schema import TYPES
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import INT32, Tensor, of_weights
+from lamina.export.tflite.tensors import INT32, INT64, Tensor, of_weights
 from lamina.graph.ir import Instr, Value
-
-INT64 = np.dtype("int64")
 
 
 @TABLE.rule("Reshape")
@@ -38,7 +36,7 @@ def _broadcast_to(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
 @lazy
 def _concat(e: Emitter, instr: Instr) -> Tensor:
     out = e.out(instr.output)
-    given = [e.take_int8(v, out["quant"]) if e.int8 else e.take(v) for v in instr.inputs]
+    given = [e.take_stored(v, out["quant"]) if e.integer is not None else e.take(v) for v in instr.inputs]
     return e.node("CONCATENATION", given, **out, axis=int(instr.attrs["axis"]))
 
 
@@ -86,7 +84,7 @@ def _dynamic_update(e: Emitter, instr: Instr, x: Tensor, update: Tensor, *starts
 @lazy
 def _pad(e: Emitter, instr: Instr) -> Tensor:
     source, fill = instr.inputs
-    x = e.take_int8(source) if e.int8 else e.take(source)
+    x = e.take_stored(source) if e.integer is not None else e.take(source)
     pairs = list(zip(instr.attrs["low"], instr.attrs["high"], strict=True))
     if any(isinstance(d, int) and d < 0 for pair in pairs for d in pair):
         raise Unsupported("TFLite pads by no negative amounts")
@@ -98,7 +96,7 @@ def _pad(e: Emitter, instr: Instr) -> Tensor:
     known = e.known(fill)
     if known is not None and not np.any(known) and x.dtype != bool:
         return e.node("PAD", [x, amounts], instr.output.shape)
-    value = e.take_int8(fill, x.quant) if e.int8 else e.take(fill)
+    value = e.take_stored(fill, x.quant) if e.integer is not None else e.take(fill)
     return e.node("PADV2", [x, amounts, value], instr.output.shape)
 
 
@@ -174,7 +172,7 @@ def _gather(e: Emitter, instr: Instr) -> Tensor:
         x = e.constant(quant.store(known, -127), name=table.name, quant=quant)
         y = e.node("GATHER", [x, inside], instr.output.shape, axis=axis)
         return e.node("DEQUANTIZE", [y], instr.output.shape, np.float32)
-    x = e.take_int8(table) if e.int8 else e.take(table)
+    x = e.take_stored(table) if e.integer is not None else e.take(table)
     return e.node("GATHER", [x, inside], instr.output.shape, axis=axis)
 
 

@@ -1,4 +1,4 @@
-"""Emitter: writes graphs as tensors and operators; inserts what turns floats into int8 and back."""
+"""Emitter: writes graphs as tensors and operators; inserts what turns floats into integers and back."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import numpy as np
 from lamina.export.rules import Gap, Target, Unsupported
 from lamina.export.tflite.schema import ACTIVATIONS, OPERATORS, OPTIONS, TYPES
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import FLOAT32, INT8, INT32, Quant, Tensor, of_weights, one
+from lamina.export.tflite.tensors import FLOAT32, INT8, INT16, INT32, Quant, Tensor, of_weights, one
 from lamina.export.tflite.versions import version
 from lamina.graph.dims import Dim, parse
 from lamina.graph.ir import Instr, Value
 
 LEAST_ELEMENTS = 1024
 """Smaller weights stay floats where only weights are quantised."""
+ACTIVATION_TYPES = {"int8": INT8, "int16x8": INT16}
+"""Precisions of integers throughout, and what activations are in them; weights are int8."""
 
 
 @dataclass
@@ -28,14 +30,14 @@ class File:
     """What all graphs of a file share.
 
     Attributes:
-        precision: "float32", "float16", "dynamic" (int8 weights) or "int8".
-        plan: how each value is quantised, where all is int8.
-        skip: paths of layers that stay floats.
+        precision: "float32", "float16", "dynamic" (int8 weights), "int8" or "int16x8".
+        plan: how each value is stored, for each of the integers that activations are.
+        layers: the precision of a layer, by its path; without it all have that of the file.
     """
 
     precision: str = "float32"
-    plan: Mapping[Value, Quant] = field(default_factory=dict)
-    skip: Callable[[str], bool] = lambda path: False
+    plan: Mapping[np.dtype, Mapping[Value, Quant]] = field(default_factory=dict)
+    layers: Callable[[str], str] | None = None
     buffers: list[Any] = field(default_factory=lambda: [None])
     subgraphs: list[dict[str, Any]] = field(default_factory=list)
     codes: dict[tuple[str, int], int] = field(default_factory=dict)
@@ -56,6 +58,10 @@ class File:
             self.buffers.append(array)
         return self._places[key]
 
+    def activations(self, path: str) -> np.dtype | None:
+        """The integers that a layer works on, or None for floats."""
+        return ACTIVATION_TYPES.get(self.precision if self.layers is None else self.layers(path))
+
     def code(self, op: str, number: int) -> int:
         """The place of an operator's code and version."""
         return self.codes.setdefault((op, number), len(self.codes))
@@ -65,7 +71,10 @@ class Emitter:
     """Writes one graph.
 
     Rules call `node`, `constant`, `shape` and their kin, and pass tensors around as they get them. The tensor of an
-    instruction's output is described by `out`: its shape, and int8 where the instruction works on int8.
+    instruction's output is described by `out`: its shape, and integers where the instruction works on such.
+
+    Attributes:
+        integer: the integers that the instruction works on which is being written, or None.
 
     Args:
         file: what all graphs of the file share.
@@ -79,10 +88,10 @@ class Emitter:
         self.number = len(file.subgraphs)
         file.subgraphs.append(self.entry)
         self.path = ""
-        self.int8 = False
+        self.integer: np.dtype | None = None
         self._names: set[str] = set()
         self._floats: dict[Value, Tensor] = {}
-        self._int8: dict[Value, dict[Quant, Tensor]] = {}
+        self._stored: dict[Value, dict[Quant, Tensor]] = {}
         self._constants: dict[tuple, Tensor] = {}
         self._sized: dict[str, tuple[Tensor, int]] = {}
         self._dims: dict[Dim, Tensor] = {}
@@ -123,7 +132,7 @@ class Emitter:
     def nodes(self, op: str, inputs: Sequence[Tensor | None], specs: Sequence[Any], **options: Any) -> list[Tensor]:
         """Adds an operator of several outputs, each given as (shape, dtype, quantisation)."""
         code, table = OPERATORS[op]
-        number = version(op, inputs, options)
+        number = version(op, inputs, options, np.dtype(specs[0][1]))
         outputs = [self.tensor(shape, dtype, f"{self.path or 'model'}/{op}", None, q) for shape, dtype, q in specs]
         entry: dict[str, Any] = {
             "opcode_index": self.file.code(op, number), "inputs": [-1 if t is None else t.index for t in inputs],
@@ -147,9 +156,13 @@ class Emitter:
 
     def out(self, value: Value) -> dict[str, Any]:
         """Shape, dtype and quantisation of an instruction's output, as arguments of `node`."""
-        if self.int8 and value.dtype == FLOAT32:
-            return {"shape": value.shape, "dtype": INT8, "quant": self.file.plan[value]}
+        if self.integer is not None and value.dtype == FLOAT32:
+            return {"shape": value.shape, "dtype": self.integer, "quant": self.quant(value)}
         return {"shape": value.shape, "dtype": value.dtype}
+
+    def quant(self, value: Value) -> Quant:
+        """How a value is stored by the instruction that is being written."""
+        return self.file.plan[self.integer or INT8][value]
 
     def constant(self, value: Any, dtype: Any = None, name: str = "", quant: Quant | None = None) -> Tensor:
         """A known tensor; small ones are written once."""
@@ -171,7 +184,7 @@ class Emitter:
         """Weights in the file's precision; `axis` has the output's channels, where int8 weights are taken."""
         if array.dtype != FLOAT32:
             return self.constant(array, name=name)
-        wanted = self.int8 or (self.file.precision == "dynamic" and array.size >= LEAST_ELEMENTS)
+        wanted = self.integer is not None or (self.file.precision == "dynamic" and array.size >= LEAST_ELEMENTS)
         if axis is not None and wanted:
             quant = of_weights(array, axis)
             return self.constant(quant.store(array, -127), name=name, quant=quant)
@@ -184,8 +197,8 @@ class Emitter:
 
     def give(self, value: Value, tensor: Tensor) -> None:
         """Notes the tensor of a value."""
-        if value.dtype == FLOAT32 and tensor.dtype == INT8 and tensor.quant is not None:
-            self._int8.setdefault(value, {})[tensor.quant] = tensor
+        if value.dtype == FLOAT32 and tensor.dtype in (INT8, INT16) and tensor.quant is not None:
+            self._stored.setdefault(value, {})[tensor.quant] = tensor
         else:
             self._floats[value] = tensor
 
@@ -196,7 +209,7 @@ class Emitter:
     def take(self, value: Value) -> Tensor:
         """The tensor of a value, as floats if it is of floats."""
         if value not in self._floats:
-            stored = next(iter(self._int8.get(value, {}).values()), None)
+            stored = next(iter(self._stored.get(value, {}).values()), None)
             if value in self._arrays:
                 outer, self.path = self.path, ""
                 self._floats[value] = self.weight(self._arrays[value], _label(value))
@@ -205,24 +218,24 @@ class Emitter:
                 self._floats[value] = self.node("DEQUANTIZE", [stored], value.shape, FLOAT32)
         return self._floats[value]
 
-    def take_int8(self, value: Value, quant: Quant | None = None) -> Tensor:
-        """The tensor of a value of floats as int8, stored as planned, or otherwise."""
-        quant = quant or self.file.plan[value]
-        have = self._int8.setdefault(value, {})
+    def take_stored(self, value: Value, quant: Quant | None = None) -> Tensor:
+        """The tensor of a value of floats as integers, stored as planned, or otherwise."""
+        quant = quant or self.quant(value)
+        have = self._stored.setdefault(value, {})
         if quant not in have:
             if value in self._arrays:
                 array = quant.store(self._arrays[value])
-                made = self.constant(array, name=f"{_label(value)}/int8", quant=quant)
+                made = self.constant(array, name=f"{_label(value)}/{quant.dtype}", quant=quant)
             else:
                 stored = next(iter(have.values()), None)
                 source = stored if stored is not None else self.take(value)
-                made = self.node("QUANTIZE", [source], value.shape, INT8, quant)
+                made = self.node("QUANTIZE", [source], value.shape, quant.dtype, quant)
             have[quant] = made
         return have[quant]
 
-    def is_int8(self, value: Value) -> bool:
-        """Whether a value is at hand as int8."""
-        return bool(self._int8.get(value))
+    def is_stored(self, value: Value) -> bool:
+        """Whether a value is at hand as integers."""
+        return bool(self._stored.get(value))
 
     # ---- looking ahead: operators of which a later instruction becomes a part
 
@@ -349,8 +362,13 @@ class Emitter:
             if rule is None:
                 reason = "a primitive of jax outside of the table of ops"
                 raise Unsupported(self.target.unsupported.get(instr.op, reason))
-            self.int8 = self.file.precision == "int8" and wants is not None and wants(self, instr)
-            given = [self.take_int8 if self.int8 and v.dtype == FLOAT32 else self.take for v in instr.inputs]
+            kind = self.file.activations(instr.path)
+            if kind is not None and wants is not None and (kind == INT8 or instr.op in WIDE):
+                self.integer = kind  # what rules look up while they decide
+                self.integer = kind if wants(self, instr) else None
+            given = [
+                self.take_stored if self.integer is not None and v.dtype == FLOAT32 else self.take for v in instr.inputs
+            ]
             if getattr(rule, "lazy", False):
                 made = rule(self, instr)
             else:
@@ -359,17 +377,23 @@ class Emitter:
         except Unsupported as error:
             self.file.gaps.append(Gap(instr.label, instr.path, str(error)))
             made = [Tensor(0, v.shape, v.dtype) for v in instr.outputs]
-        if self.file.precision == "int8" and not self.int8 and any(v.dtype == FLOAT32 for v in instr.inputs):
+        if (
+            self.file.precision in ACTIVATION_TYPES
+            and self.integer is None
+            and any(v.dtype == FLOAT32 for v in instr.inputs)
+        ):
             self.file.fallbacks.append((instr.path, instr.label, "computed in float32"))
-        self.int8 = False
+        self.integer = None
         for value, tensor in zip(instr.outputs, made, strict=True):
             self.give(value, tensor)
         for later in self._over:
             self.give(later.output, made[0])
 
 
-# op -> function(emitter, instr): whether the instruction is written for int8; ops that are missing never are
+# op -> function(emitter, instr): whether the instruction is written for integers; ops that are missing never are
 QUANTISED: dict[str, Callable[[Emitter, Instr], bool]] = {}
+WIDE: set[str] = set()
+"""Those that have kernels for activations of int16 too."""
 
 
 def lazy(rule: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,21 +11,24 @@ from lamina.export.rules import Unsupported
 from lamina.export.tflite.emitter import Emitter, lazy
 from lamina.export.tflite.schema import ACTIVATIONS, SAME, VALID
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import FLOAT32, Quant, Tensor
+from lamina.export.tflite.tensors import FLOAT32, INT16, INT32, INT64, Quant, Tensor
 from lamina.graph.ir import Instr, Value
 from lamina.ops.conv import same_pads
 
-MOST_STORED = 2**30
-"""Of a bias in int32: the sum of products must find room beside it."""
+MOST_STORED = {INT32: 2**30, INT64: 2**46}
+"""Of a bias: the sum of products must find room beside it, in 32 or in 48 bits."""
 
 
 def stored_bias(e: Emitter, bias: np.ndarray, x: Tensor, kernel: Tensor, name: str) -> Tensor:
-    """A bias as the kernel adds it: floats, or int32 in steps of the input's scale times the weight's."""
-    if not e.int8 or x.quant is None or kernel.quant is None:
+    """A bias as the kernel adds it: floats, or integers in steps of the input's scale times the weight's."""
+    if e.integer is None or x.quant is None or kernel.quant is None:
         return e.weight(bias, name)
     scale = np.asarray(kernel.quant.scale) * x.quant.scale[0]
-    number = np.clip(np.round(np.float64(bias) / scale), -MOST_STORED, MOST_STORED).astype(np.int32)
-    return e.constant(number, name=f"{name}/int32", quant=Quant(tuple(scale.astype(np.float32).tolist())))
+    dtype = INT64 if e.integer == INT16 else INT32
+    most = MOST_STORED[dtype]
+    number = np.clip(np.round(np.float64(bias) / scale), -most, most).astype(dtype)
+    quant = Quant(tuple(scale.astype(np.float32).tolist()), dtype=dtype)
+    return e.constant(number, name=f"{name}/{dtype}", quant=quant)
 
 
 # ---- products
@@ -38,7 +41,7 @@ def _matmul(e: Emitter, instr: Instr) -> Tensor:
     shape, known = instr.output.shape, e.known(b)
     if instr.output.dtype != FLOAT32:
         raise Unsupported(f"TFLite multiplies matrices of float32, not of {instr.output.dtype}")
-    take = e.take_int8 if e.int8 else e.take
+    take = e.take_stored if e.integer is not None else e.take
     x = take(a)
     if known is not None and known.ndim == 2 and x.shape:
         return _fully_connected(e, instr, x, known)
@@ -68,7 +71,7 @@ def _fully_connected(e: Emitter, instr: Instr, x: Tensor, known: np.ndarray) -> 
             value = e.take_over(added)
     code, value = e.activation(value)
     options: dict[str, Any] = {"fused_activation_function": code, "keep_num_dims": len(x.shape) > 2}
-    if kernel.quant is not None and not e.int8:
+    if kernel.quant is not None and e.integer is None:
         options["asymmetric_quantize_inputs"] = True
     given = [x, kernel, stored_bias(e, bias, x, kernel, name)]
     if len(x.shape) == 1:
@@ -185,7 +188,7 @@ def _check(instr: Instr) -> None:
 def _conv(e: Emitter, instr: Instr) -> Tensor:
     _check(instr)
     value, kernel = instr.inputs[:2]
-    x = e.take_int8(value) if e.int8 else e.take(value)
+    x = e.take_stored(value) if e.integer is not None else e.take(value)
     w = Window(e, x, kernel.shape[:-2], instr.attrs)
     channels = int(kernel.shape[-1])
     groups = int(instr.attrs.get("groups", 1))
@@ -217,7 +220,7 @@ def _depthwise(e: Emitter, instr: Instr) -> Tensor:
     value, kernel = instr.inputs[:2]
     if len(kernel.shape) > 4:
         raise Unsupported("TFLite has no depthwise convolution of three spatial axes")
-    x = e.take_int8(value) if e.int8 else e.take(value)
+    x = e.take_stored(value) if e.integer is not None else e.take(value)
     w = Window(e, x, kernel.shape[:-2], instr.attrs)
     channels, multiplier = int(kernel.shape[-2]), int(kernel.shape[-1])
     weights = _kernel(
@@ -249,7 +252,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     """The gradient of a convolution without padding, then cut, or filled with zeros, to the wanted size."""
     _check(instr)
     value, kernel = instr.inputs[:2]
-    x = e.take_int8(value) if e.int8 else e.take(value)
+    x = e.take_stored(value) if e.integer is not None else e.take(value)
     w = Window(e, x, kernel.shape[:-2], instr.attrs)
     sizes: Sequence[Any] = w.x.shape[1:-1]
     if not all(isinstance(d, int) for d in sizes):
@@ -261,7 +264,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     perm = (2, 0, 1, 3) if w.space == 2 else (0, 1, 2, 3, 4)
     if isinstance(full, np.ndarray) or e.known(kernel) is not None:
         array = full if isinstance(full, np.ndarray) else e.known(kernel)
-        axis = 0 if w.space == 2 and e.int8 else None
+        axis = 0 if w.space == 2 and e.integer is not None else None
         weights = e.weight(np.ascontiguousarray(array.reshape(shape).transpose(perm)), kernel.name, axis)
     else:
         weights = e.transpose(e.reshape(full, shape), perm)
@@ -296,7 +299,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     activation = instr.attrs.get("activation", "none")
     if not inside:
         y = e.node("ADD", [y, bias], y.shape)
-    if activation != "none" and not e.int8:  # in int8 the range of the output ends where the activation does
+    if activation != "none" and e.integer is None:  # in integers the range of the output ends where the activation does
         y = e.node(activation.upper(), [y], y.shape)
     return y
 

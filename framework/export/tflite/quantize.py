@@ -1,4 +1,4 @@
-"""Which instructions TFLite computes in int8, and how the values between them are stored."""
+"""Which instructions TFLite computes in integers, and how the values between them are stored."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from typing import Any, cast
 import numpy as np
 
 from lamina.export.calibrate import Ranges
-from lamina.export.tflite.emitter import QUANTISED, Emitter
+from lamina.export.tflite.emitter import QUANTISED, WIDE, Emitter
 from lamina.export.tflite.network_rules import Window
-from lamina.export.tflite.tensors import FLOAT32, Quant, Tensor, of_range
+from lamina.export.tflite.tensors import FIXED, FLOAT32, INT8, Quant, Tensor, of_range
 from lamina.graph.ir import Instr, Value
 
 COARSEST = 64.0
-"""Steps from which on values stay floats: masks add -1e9, and in 256 steps of such a range nothing else is left."""
-FIXED = {
-    "Softmax": Quant((1 / 256,), -128), "Sigmoid": Quant((1 / 256,), -128), "Tanh": Quant((1 / 128,), 0),
-    "LogSoftmax": Quant((1 / 16,), 127),
-}  # fmt: skip
-"""Outputs that kernels write in one way only."""
+"""Steps from which on values stay floats: masks add -1e9, and in the steps of such a range nothing else is left."""
+NARROW = frozenset("HardSwish LogSoftmax Gelu SpaceToDepth DepthToSpace".split())
+"""Ops whose kernels know activations of int8, but not of int16."""
 KEEPING = frozenset(
     "Reshape Transpose BroadcastTo Split Slice Pad Tile Reverse Gather GatherND SpaceToDepth DepthToSpace MaxPool "
     "AveragePool Resize ReduceMax ReduceMin".split()
@@ -31,30 +28,32 @@ OWN = (
 ).split()
 
 
-def plan(graph: Any, ranges: Ranges) -> dict[Value, Quant]:
-    """How each value of floats is stored as int8.
+def plan(graph: Any, ranges: Ranges, dtype: np.dtype = INT8) -> dict[Value, Quant]:
+    """How each value of floats is stored.
 
     Args:
         graph: the graph, as it is written.
-        ranges: its values' ranges, from `lamina.export.calibrate.calibrate`.
+        ranges: its values' ranges, from `lamina.export.calibrate.ranges_of`.
+        dtype: the integers: int8, or int16 symmetric about 0.
     """
-    found = {value: of_range(*limits) for value, limits in ranges.items()}
+    found = {value: of_range(*limits, dtype) for value, limits in ranges.items()}
     for value, array in graph.constants.items():
         if value.dtype == FLOAT32 and np.size(array):
             finite = np.asarray(array)[np.isfinite(array)]
-            found[value] = of_range(finite.min(initial=0.0), finite.max(initial=0.0))
+            found[value] = of_range(finite.min(initial=0.0), finite.max(initial=0.0), dtype)
     for instr in graph.instrs:
         if instr.op in KEEPING and instr.inputs[0] in found:
             found.update((v, found[instr.inputs[0]]) for v in instr.outputs)
-        elif instr.op in FIXED:
-            found[instr.output] = FIXED[instr.op]
+        elif dtype in FIXED.get(instr.op, {}):
+            found[instr.output] = FIXED[instr.op][dtype]
     return found
 
 
 def _planned(e: Emitter, instr: Instr) -> bool:
     values = [v for v in (*instr.inputs, *instr.outputs) if v.dtype.kind == "f"]
-    plans = [e.file.plan.get(v) if v.dtype == FLOAT32 else None for v in values]
-    return all(p is not None and p.scale[0] < COARSEST for p in plans) and not e.file.skip(instr.path)
+    known = e.file.plan[e.integer or INT8]
+    plans = [known.get(v) if v.dtype == FLOAT32 else None for v in values]
+    return all(p is not None and p.scale[0] < COARSEST for p in plans)
 
 
 def _known(e: Emitter, *values: Value) -> bool:
@@ -66,11 +65,11 @@ def _own(e: Emitter, instr: Instr) -> bool:
 
 
 def _keeping(e: Emitter, instr: Instr) -> bool:
-    return _planned(e, instr) and e.is_int8(instr.inputs[0])
+    return _planned(e, instr) and e.is_stored(instr.inputs[0])
 
 
 def _several(e: Emitter, instr: Instr) -> bool:
-    return _planned(e, instr) and any(map(e.is_int8, instr.inputs))
+    return _planned(e, instr) and any(map(e.is_stored, instr.inputs))
 
 
 def _product(e: Emitter, instr: Instr) -> bool:
@@ -102,7 +101,7 @@ class _Silent:
 
 
 def _gather(e: Emitter, instr: Instr) -> bool:
-    return _planned(e, instr) and (e.is_int8(instr.inputs[0]) or _known(e, instr.inputs[0]))
+    return _planned(e, instr) and (e.is_stored(instr.inputs[0]) or _known(e, instr.inputs[0]))
 
 
 _RULES: dict[str, Callable[[Emitter, Instr], bool]] = {
@@ -111,3 +110,4 @@ _RULES: dict[str, Callable[[Emitter, Instr], bool]] = {
     "Concat": _several, "Maximum": _several, "Minimum": _several,
 }  # fmt: skip
 QUANTISED.update(_RULES)
+WIDE.update(op for op in _RULES if op not in NARROW)

@@ -9,7 +9,7 @@ import numpy as np
 from lamina.export.rules import Unsupported
 from lamina.export.tflite.emitter import Emitter, lazy
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import FLOAT32, INT32, Tensor, of_range
+from lamina.export.tflite.tensors import FIXED, FLOAT32, INT16, INT32, Tensor, of_range
 from lamina.graph.ir import Instr
 
 SAME = {
@@ -47,7 +47,8 @@ def _atan2(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
 def _arithmetic(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
     _check_axes(instr)
     code, final = e.activation(instr.output)
-    return e.node(instr.op.upper(), [x, y], **e.out(final), fused_activation_function=code)
+    scales = {"pot_scale_int16": False} if instr.op in ("Add", "Sub") and e.integer == INT16 else {}
+    return e.node(instr.op.upper(), [x, y], **e.out(final), fused_activation_function=code, **scales)
 
 
 @TABLE.rule("Maximum", "Minimum")
@@ -55,7 +56,7 @@ def _arithmetic(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
 def _extreme(e: Emitter, instr: Instr) -> Tensor:
     _check_axes(instr)
     out = e.out(instr.output)
-    given = [e.take_int8(v, out["quant"]) if e.int8 else e.take(v) for v in instr.inputs]
+    given = [e.take_stored(v, out["quant"]) if e.integer is not None else e.take(v) for v in instr.inputs]
     return e.node(instr.op.upper(), given, **out)
 
 
@@ -162,8 +163,8 @@ def _formula(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
 @TABLE.rule("Silu")
 def _silu(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
     gate = e.out(instr.output)
-    if e.int8:
-        gate["quant"] = of_range(0.0, 255 / 256)
+    if e.integer is not None:
+        gate["quant"] = FIXED["Sigmoid"][e.integer]
     return e.node("MUL", [x, e.node("LOGISTIC", [x], **gate)], **e.out(instr.output))
 
 
@@ -171,11 +172,12 @@ def _silu(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
 def _hard_sigmoid(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
     clipped = e.out(instr.output)
     three, sixth = e.constant(3.0, np.float32), e.constant(1 / 6, np.float32)
-    if e.int8:
-        clipped["quant"] = of_range(0.0, 6.0)
-        scales = of_range(0.0, 3.0), of_range(0.0, 1 / 6)
+    if e.integer is not None:
+        clipped["quant"] = of_range(0.0, 6.0, e.integer)
+        scales = of_range(0.0, 3.0, e.integer), of_range(0.0, 1 / 6, e.integer)
         three, sixth = (e.constant(q.store(np.asarray(n)), quant=q) for q, n in zip(scales, (3.0, 1 / 6), strict=True))
-    y = e.node("ADD", [x, three], **clipped, fused_activation_function=3)
+    scales = {"pot_scale_int16": False} if e.integer == INT16 else {}
+    y = e.node("ADD", [x, three], **clipped, fused_activation_function=3, **scales)
     return e.node("MUL", [y, sixth], **e.out(instr.output))
 
 

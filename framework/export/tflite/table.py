@@ -5,4 +5,4 @@ from __future__ import annotations
 from lamina.export.rules import target
 
 TABLE = target("tflite")
-TABLE.expanded = frozenset({"BatchNorm", "LSTM", "GRU", "Scan"})
+TABLE.expanded = frozenset({"BatchNorm", "FakeQuant", "LSTM", "GRU", "Scan"})

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lamina.checkpoint.files import replacing
 from lamina.core.checks import check_choice
-from lamina.core.errors import describe, did_you_mean
-from lamina.export.calibrate import calibrate
+from lamina.core.errors import describe
+from lamina.export.calibrate import Calibration, ranges_of
+from lamina.export.mixed import LayerPrecision
 from lamina.export.report import ExportReport
 from lamina.export.rules import ExportError
 from lamina.export.tflite import array_rules, rules  # noqa: F401  they fill the table
-from lamina.export.tflite.emitter import Emitter, File
+from lamina.export.tflite.emitter import ACTIVATION_TYPES, Emitter, File
 from lamina.export.tflite.flatbuffer import MOST_BYTES, pack
 from lamina.export.tflite.network_rules import finish
 from lamina.export.tflite.quantize import plan
 from lamina.export.tflite.schema import OPERATORS, VERSION
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import FLOAT32, INT8
+from lamina.export.tflite.tensors import FLOAT32
 from lamina.export.tflite.versions import min_runtime_version
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.passes.order import optimize
 
-PRECISIONS = ("float32", "float16", "dynamic", "int8")
+PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
+OUTSIDE = {"int8": "int8", "int16": "int16x8"}
+"""Integers that inputs and outputs can be, and the precision that each needs."""
 CURE = " Write them in terms of other ops, or add a rule with register_rule."
 
 
@@ -35,10 +38,13 @@ def write_tflite(
     graphs: Mapping[str, GraphBase],
     path: str | os.PathLike,
     precision: str = "float32",
-    representative_data: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
+    representative_data: Any = None,
+    calibration: str = "minmax",
+    percentile: float = 99.99,
     input_type: str = "float32",
     output_type: str = "float32",
     float_layers: Sequence[str] = (),
+    layer_precision: Mapping[str, str] | None = None,
 ) -> ExportReport:
     """Writes graphs as one TFLite file, a signature each. Recurrent layers become WHILE loops.
 
@@ -47,12 +53,19 @@ def write_tflite(
         path: the file.
         precision: `"float32"`; `"float16"` for weights of half the size; `"dynamic"` for int8 weights whose products
             are computed in int8, the rest in float32; `"int8"` for int8 throughout, weights with a scale for each
-            channel. Ops that TFLite cannot compute in int8 stay in float32, and stand in the report.
-        representative_data: for `"int8"`: batches like those that the model will see; see
-            `lamina.export.calibrate.calibrate`. With several signatures a dict of them.
-        input_type: of inputs that are floats: `"float32"`, or `"int8"` with `precision="int8"`.
+            channel; `"int16x8"` for activations of int16, symmetric about 0, and weights of int8. Ops that TFLite
+            cannot compute in these integers stay in float32, and stand in the report.
+        representative_data: for `"int8"` and `"int16x8"`: a Dataset, an array, or batches like those that the model
+            will see; see `lamina.export.calibrate.calibrate`. With several signatures a dict of them.
+        calibration: how the ranges of activations are taken from it: `"minmax"`, `"percentile"` or `"mse"`; see
+            `lamina.export.calibrate.Calibration`.
+        percentile: for `calibration="percentile"`.
+        input_type: of inputs that are floats: `"float32"`, `"int8"` with `precision="int8"`, or `"int16"` with
+            `precision="int16x8"`.
         output_type: of outputs that are floats, likewise.
-        float_layers: with `"int8"`: paths of layers that stay in float32.
+        float_layers: with integers: paths of layers that stay in float32, or patterns of such, like `"block_*/expand"`.
+        layer_precision: with integers: `"float32"`, `"int8"` or `"int16x8"` by path or pattern of layers that have
+            another precision than the file; of several that fit the last counts.
 
     Raises:
         ExportError: ops cannot be written.
@@ -61,23 +74,36 @@ def write_tflite(
     """
     where = "export to tflite"
     check_choice(where, "precision", precision, PRECISIONS)
+    integers = precision in ACTIVATION_TYPES
     for name, given in (("input_type", input_type), ("output_type", output_type)):
-        check_choice(where, name, given, ("float32", "int8"))
-        if given == "int8" and precision != "int8":
-            raise ValueError(f"{where}: {name}='int8' needs precision='int8', got precision={precision!r}.")
-    if (precision == "int8") != (representative_data is not None):
+        check_choice(where, name, given, ("float32", *OUTSIDE))
+        if given != "float32" and OUTSIDE[given] != precision:
+            raise ValueError(
+                f"{where}: {name}={given!r} needs precision={OUTSIDE[given]!r}, got precision={precision!r}."
+            )
+    if integers != (representative_data is not None):
         raise ValueError(
-            f"{where}: precision='int8' and representative_data go together (batches that the ranges of all values are "
-            f"measured on), got precision={precision!r} and {describe(representative_data)}."
+            f"{where}: precision='int8' or 'int16x8' and representative_data go together (batches that the ranges of "
+            f"all values are measured on), got precision={precision!r} and {describe(representative_data)}."
         )
+    if not integers and (float_layers or layer_precision):
+        raise ValueError(
+            f"{where}: float_layers and layer_precision need precision='int8' or 'int16x8', got {precision!r}."
+        )
+    layers = LayerPrecision(where, precision, layer_precision or {}, float_layers, ("float32", *ACTIVATION_TYPES))
+    measured = Calibration(calibration, percentile)
     ready = {name: prepare(graph) for name, graph in graphs.items()}
-    _check_paths(ready, float_layers, where)
-    file = File(precision, {}, lambda p: any(p == f or p.startswith(f"{f}/") for f in float_layers))
-    if representative_data is not None:
-        file.plan = _plans(ready, representative_data, where)
+    layers.check(ready.values())
+    file = File(precision, {}, layers)
+    if integers:
+        ranges = ranges_of(ready, representative_data, measured, lambda p: 16 if layers(p) == "int16x8" else 8, where)
+        file.plan = {
+            dtype: {v: q for graph in ready.values() for v, q in plan(graph, ranges, dtype).items()}
+            for dtype in ACTIVATION_TYPES.values()
+        }
     emitters = {name: Emitter(file, name) for name in ready}
     signatures = [
-        _signature(emitters[name], name, graph, input_type == "int8", output_type == "int8")
+        _signature(emitters[name], name, graph, np.dtype(input_type), np.dtype(output_type))
         for name, graph in ready.items()
     ]
     if file.gaps:
@@ -122,33 +148,18 @@ def _inner(graph: Any) -> Any:
     return graph
 
 
-def _check_paths(graphs: Mapping[str, Any], paths: Sequence[str], where: str) -> None:
-    known = {"/".join(i.path.split("/")[: n + 1]) for g in graphs.values() for i in g.instrs for n in range(20)}
-    for path in paths:
-        if path not in known:
-            raise ValueError(f"{where}: float_layers names '{path}', which is no layer.{did_you_mean(path, known)}")
-
-
-def _plans(graphs: Mapping[str, Any], data: Any, where: str) -> dict[Any, Any]:
-    by_name = data if isinstance(data, Mapping) and set(data) == set(graphs) else None
-    if by_name is None and len(graphs) > 1:
-        raise ValueError(f"{where}: with several signatures, representative_data must be a dict with {sorted(graphs)}.")
-    found: dict[Any, Any] = {}
-    for name, graph in graphs.items():
-        found.update(plan(graph, calibrate(graph, data if by_name is None else by_name[name])))
-    return found
-
-
-def _signature(e: Emitter, key: str, graph: Any, input_int8: bool, output_int8: bool) -> dict[str, Any]:
+def _signature(e: Emitter, key: str, graph: Any, input_type: np.dtype, output_type: np.dtype) -> dict[str, Any]:
     """Writes a graph; returns its entry among the signatures."""
     inputs = []
     for name, value in zip(graph.input_names, graph.inputs, strict=True):
-        quant = e.file.plan[value] if input_int8 and value.dtype == FLOAT32 else None
-        inputs.append(e.tensor(value.shape, value.dtype if quant is None else INT8, name, quant=quant))
+        stored = input_type != FLOAT32 and value.dtype == FLOAT32
+        quant = e.file.plan[input_type][value] if stored else None
+        inputs.append(e.tensor(value.shape, input_type if stored else value.dtype, name, quant=quant))
     e.graph(graph, inputs)
     if e.file.gaps:
         return {}
-    whole = [e.take_int8(v) if output_int8 and v.dtype == FLOAT32 else e.take(v) for v in graph.outputs]
+    plans = e.file.plan.get(output_type, {})
+    whole = [e.take_stored(v, plans[v]) if plans and v.dtype == FLOAT32 else e.take(v) for v in graph.outputs]
     outputs = finish(e, graph, inputs, whole)
     maps = (
         [{"name": n, "tensor_index": t.index} for n, t in zip(names, tensors, strict=True)]
