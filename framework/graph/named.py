@@ -301,6 +301,25 @@ def _normalize(b: Builder, x: Any, axis: Any = -1, order: int = 2, epsilon: floa
     return b.emit("L2Normalize", [x], axes=axes, epsilon=float(epsilon**2))
 
 
+@named("fake_quant_with_min_max_vars")
+def _fake_quant(
+    b: Builder, x: Any, low: Any, high: Any, num_bits: int = 8, narrow_range: bool = False, axis: int | None = None
+) -> Any:
+    if not _float(x):
+        return NOT
+    shape = [1] * len(x.shape)
+    limits = []
+    for limit in (low, high):
+        value = scalar(b, limit, x.dtype) if _number(limit) else limit
+        if not isinstance(value, Value):
+            return NOT
+        if axis is not None:
+            shape[axis] = x.shape[axis]
+            value = reshape(b, value, shape)
+        limits.append(_cast(b, value, x.dtype))
+    return b.emit("FakeQuant", [x, *limits], bits=int(num_bits), narrow=bool(narrow_range))
+
+
 @named("one_hot")
 def _one_hot(b: Builder, x: Any, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Any:
     if sparse or x.dtype.kind not in "iu":

@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 
 from lamina.graph.opset import op
+from lamina.ops import quantize
 
 Pads = Sequence[tuple[int, int]]
 
@@ -142,6 +143,12 @@ def l2_normalize(x: Any, *, axes: Sequence[int], epsilon: float) -> Any:
     """x / sqrt(max(sum(x**2), epsilon)), the sum over the axes."""
     squared = jnp.sum(jnp.square(x), tuple(axes), keepdims=True)
     return x * lax.rsqrt(jnp.maximum(squared, jnp.asarray(epsilon, x.dtype)))
+
+
+@op("FakeQuant")
+def fake_quant(x: Any, low: Any, high: Any, *, bits: int = 8, narrow: bool = False) -> Any:
+    """X rounded to the nearest of 2**bits numbers between the limits, which broadcast; 0 is one of the numbers."""
+    return quantize.fake_quant(x, low, high, bits, narrow)
 
 
 @op("LSTM")

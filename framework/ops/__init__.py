@@ -71,6 +71,9 @@ from lamina.ops.pool import (
 from lamina.ops.product import (
     cdist, corrcoef, correlate, cross, dot, einsum, inner, kron, matmul, outer, tensordot, vdot,
 )
+from lamina.ops.quantize import (
+    fake_quant_with_min_max_vars,
+)
 from lamina.ops.recurrent import (
     gru, gru_step, lstm, lstm_step, recurrence, simple_rnn, simple_rnn_step,
 )

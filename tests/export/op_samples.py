@@ -143,6 +143,8 @@ def _networks():
     yield "BatchNorm", ([X, *vectors], {"epsilon": 1e-3})
     yield "LayerNorm", ([X, floats(3, 4), floats(3, 4)], {"axes": (1, 2), "epsilon": 1e-3})
     yield "L2Normalize", ([X], {"axes": (2,), "epsilon": 1e-12})
+    yield "FakeQuant", ([X, np.float32(-1.5), np.float32(1.2)], {})
+    yield "FakeQuant", ([X, -vectors[1], vectors[1]], {"bits": 4, "narrow": True})
     yield "LSTM", ([ROWS, floats(2, 3), floats(2, 3), floats(4, 12), floats(3, 12), floats(12)], {})
     for reset_after in (True, False):
         bias = floats(2, 9) * np.asarray([[1], [reset_after]], "float32")

@@ -256,6 +256,9 @@ ROWS: dict[str, Row] = {
     "ssim": Row((Q, Q * 0.9), None, {"filter_size": 3}),
     "extract_patches": Row((Q, 2)),
     "affine_transform": Row((Q, np.array([1, 0, 0.3, 0, 1, 0.4, 0, 0], "float32")), None, {"fill_mode": "nearest"}),
+    "fake_quant_with_min_max_vars": flat(
+        Q, -1.27, 1.27, reference=lambda x, *_, **__: np.round(np.clip(x, -1.27, 1.27) * 100) / 100, narrow_range=True
+    ),
     "ctc_loss": Row(
         (np.array([[1, 2]]), rng.standard_normal((1, 4, 4)).astype("float32"), np.array([2]), np.array([4]))
     ),

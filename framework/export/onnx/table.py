@@ -9,7 +9,7 @@ from lamina.graph.base import GraphBase
 from lamina.graph.ir import Instr
 
 TABLE = target("onnx")
-TABLE.expanded = frozenset({"L2Normalize", "OneHot"})
+TABLE.expanded = frozenset({"FakeQuant", "L2Normalize", "OneHot"})
 OPSETS = {13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 """Versions of the op set that can be written, with the oldest version of the file format that knows each."""
 

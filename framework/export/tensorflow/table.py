@@ -6,5 +6,5 @@ from lamina.export.rules import target
 
 TABLE = target("tensorflow")
 TABLE.expanded = frozenset(
-    {"Silu", "HardSigmoid", "HardSwish", "Gelu", "LayerNorm", "L2Normalize", "LSTM", "GRU", "Scan"}
+    {"FakeQuant", "Silu", "HardSigmoid", "HardSwish", "Gelu", "LayerNorm", "L2Normalize", "LSTM", "GRU", "Scan"}
 )

@@ -233,6 +233,8 @@ case("LayerNorm", floats(2, 3, 4), floats(3, 4), floats(3, 4), axes=(1, 2), epsi
 case("LayerNorm", floats(2, 3, 4), floats(3, 1), floats(3, 1), axes=(1,), epsilon=1e-3, label="inner axis")
 case("LayerNorm", floats(2, 4), floats(4), floats(4), axes=(1,), epsilon=1e-3, label="13", opset=13)
 case("L2Normalize", floats(3, 4), axes=(1,), epsilon=1e-12, dynamic=[0])
+case("FakeQuant", floats(3, 4), np.float32(-1.2), np.float32(1.5), dynamic=[0])
+case("FakeQuant", floats(3, 4), -floats(4, low=0.5), floats(4, low=0.5), bits=4, narrow=True, label="each channel")
 lstm = [floats(5, 12), floats(3, 12), floats(12)]
 case("LSTM", floats(2, 4, 5), floats(2, 3), floats(2, 3), *lstm, fixed=[3, 4, 5], dynamic=[0, 1, 2])
 case("LSTM", floats(2, 4, 5), floats(2, 3), floats(2, 3), *lstm, label="weights unknown")
