@@ -56,7 +56,11 @@ def read_checkpoint(prefix: Path) -> None:
 
 
 def blocked(folder: Path, tensors: dict[str, np.ndarray], repeats: int) -> None:
-    """How long a training loop waits for an asynchronous save: for the call, and for the step after it."""
+    """How long a training loop waits for an asynchronous save, and how much slower its steps are while one is written.
+
+    The call copies the tensors before it returns, so the loop waits for the call alone; a step beside the writer
+    shares the processors and the memory with it, the first such step as well as those after it.
+    """
 
     def step(state: list) -> list:
         return [w * 0.999 if w.ndim == 1 else w - 1e-9 * (x.T @ (x @ w)) for w in state]
@@ -68,20 +72,20 @@ def blocked(folder: Path, tensors: dict[str, np.ndarray], repeats: int) -> None:
     with kept_memory():  # as within fit
         state = run([jnp.asarray(w[: w.size // 1000 * 1000].reshape(1000, -1)) for w in tensors.values()])
         for number in range(repeats + 1):
-            steps = []
-            for _ in range(5):
-                steps.append(timed(lambda: jax.block_until_ready(run_on(run, state))))
+            alone = statistics.median(timed(lambda: jax.block_until_ready(run_on(run, state))) for _ in range(5))
             named = {f"w{i}": w for i, w in enumerate(state)}
             call = timed(partial(manager.save, number, named))
             del named
-            after = timed(lambda: jax.block_until_ready(run_on(run, state)))
+            beside = []
+            while manager.busy:
+                beside.append(timed(lambda: jax.block_until_ready(run_on(run, state))) / alone)
             manager.wait()
             if number:  # the first save compiles, and takes memory that the others find
-                rows.append((call, max(0.0, after - statistics.median(steps)), manager.seconds))
-    call, delay, write = (statistics.median(column) for column in zip(*rows, strict=True))
+                rows.append((call, manager.seconds, beside[0], statistics.mean(beside[1:] or beside)))
+    call, write, first, others = (statistics.median(column) for column in zip(*rows, strict=True))
     print(
-        f"\nAn asynchronous save: the call takes {call * 1e3:.0f} ms, the step after it {delay * 1e3:.0f} ms longer "
-        f"than others, the write {write * 1e3:.0f} ms: training waits for {(call + delay) / write:.0%} of it."
+        f"\nAn asynchronous save: training waits {call * 1e3:.0f} ms, {call / write:.1%} of the write "
+        f"({write * 1e3:.0f} ms).\nBeside the writer the first step takes {first:.2f} of its time alone, the others {others:.2f}."
     )
 
 
