@@ -19,6 +19,7 @@ class ExportReport:
         ops: how often each op of the format stands in it.
         signatures: the names of inputs and outputs of each signature.
         fallbacks: (layer, op, how) for what is written in a way that not every reader of the format knows.
+        measured: what was measured on the file in its runtime, by name; a text where it could not be.
 
     Example:
         >>> print(ExportReport("frozen", "model.pb", 1200, 30, "float32", Counter({"MatMul": 2})))
@@ -33,6 +34,7 @@ class ExportReport:
     ops: Counter[str] = field(default_factory=Counter)
     signatures: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
     fallbacks: list[tuple[str, str, str]] = field(default_factory=list)
+    measured: dict[str, float | str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         head = (
@@ -40,4 +42,5 @@ class ExportReport:
             f"{sum(self.ops.values())} ops of {len(self.ops)} kinds"
         )
         lines = [f"  {path or '(no layer)'}: {op}: {how}" for path, op, how in self.fallbacks]
-        return "\n".join([head, *lines])
+        found = [f"  {key}: {x if isinstance(x, str) else f'{x:,.6g}'}" for key, x in self.measured.items()]
+        return "\n".join([head, *lines, *found])

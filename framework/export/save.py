@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lamina.core.checks import check_choice
+from lamina.export.micro.writer import write_micro
 from lamina.export.onnx.writer import write_onnx
 from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS
@@ -25,6 +26,7 @@ FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
     "onnx": ("onnx", write_onnx),
     "stablehlo": ("stablehlo", write_stablehlo),
     "tflite": ("tflite", write_tflite),
+    "tflite_micro": ("tflite", write_micro),
 }
 ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}
 
@@ -47,13 +49,14 @@ def save(
             known); None for a model that was made from `Input`, and for a graph.
         path: the file, or the folder of a SavedModel.
         format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), `"onnx"` (one file
-            for ONNX runtimes), `"tflite"` (one file for LiteRT on phones and small devices), or `"stablehlo"` (a folder
-            that jax runs, without the model's code).
+            for ONNX runtimes), `"tflite"` (one file for LiteRT on phones and small devices), `"tflite_micro"` (C++
+            sources for microcontrollers), or `"stablehlo"` (a folder that jax runs, without the model's code).
         signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
         **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
             runs; `keep_variables=False` makes a SavedModel's variables constants; for those of ONNX see
             `lamina.export.onnx.writer.write_onnx`, for those of TFLite, quantisation among them,
-            `lamina.export.tflite.writer.write_tflite`.
+            `lamina.export.tflite.writer.write_tflite`, for those of TFLite Micro
+            `lamina.export.micro.writer.write_micro`.
 
     Returns:
         An `ExportReport`.

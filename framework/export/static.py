@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from lamina.core.checks import check_int
 from lamina.core.errors import did_you_mean, listing
+from lamina.export.calibrate import batches, feeds
 from lamina.graph.dims import BATCH, evaluate, resolve
 from lamina.graph.ir import Instr, Value, is_graph
 
@@ -38,8 +41,34 @@ def static(graph: Any, batch_size: int = 1, sizes: Mapping[str, int] | None = No
     missing = sorted(named - set(known))
     if missing:
         example = ", ".join(f"'{name}': 16" for name in missing)
-        raise ValueError(f"{where}: the format needs all sizes, got none for {listing(missing)}. Pass sizes={{{example}}}.")
+        raise ValueError(
+            f"{where}: the format needs all sizes, got none for {listing(missing)}. Pass sizes={{{example}}}."
+        )
     return _bound(graph, known, {})
+
+
+def rows(graph: Any, fixed: Any, data: Any) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of a graph, cut to the batch size of its static form; a last batch that is too short is left out.
+
+    Args:
+        graph: the graph with sizes open.
+        fixed: what `static` made of it.
+        data: representative data for the first, as `lamina.export.calibrate.calibrate` takes it.
+
+    Example:
+        >>> from lamina.graph import trace
+        >>> graph = trace(lambda x: x * 2.0, (None, 2), input_names=["x"])
+        >>> [feed["x"].shape for feed in rows(graph, static(graph), [np.zeros((3, 2))])]
+        [(1, 2), (1, 2), (1, 2)]
+    """
+    cut = [v.shape[:1] == (BATCH,) for v in graph.inputs]
+    size = next((v.shape[0] for v, c in zip(fixed.inputs, cut, strict=True) if c), 1)
+    for element in batches(graph, data):
+        arrays = feeds(graph, element)
+        count = min((len(a) for a, c in zip(arrays, cut, strict=True) if c), default=size)
+        for start in range(0, count - size + 1, size):
+            parts = [a[start : start + size] if c else a for a, c in zip(arrays, cut, strict=True)]
+            yield dict(zip(graph.input_names, parts, strict=True))
 
 
 def _bound(graph: Any, sizes: Mapping[str, int], known: dict[Value, Value]) -> Any:

@@ -1,0 +1,223 @@
+"""C++ sources for TFLite Micro."""
+
+import json
+import shutil
+import subprocess
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lamina
+from lamina import Sequential, export, layers
+from lamina.export import ExportError
+from lamina.export.micro import arena, writer
+from lamina.export.micro.describe import describe_model
+from lamina.export.micro.operators import METHODS, MISSING
+from lamina.export.micro.source import parse_source
+from lamina.export.static import static
+from lamina.export.tflite.schema import OPERATORS
+from lamina.graph import trace
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+
+
+@pytest.fixture
+def net():
+    return Sequential(
+        [layers.Input((6, 6, 2), name="image"), layers.Conv2D(4, 3), layers.ReLU(), layers.Flatten(), layers.Dense(3)]
+    )
+
+
+@pytest.fixture
+def data():
+    return np.random.default_rng(0).normal(size=(5, 6, 6, 2)).astype(np.float32)
+
+
+def test_array_holds_the_file(net, tmp_path):
+    report = net.export(tmp_path / "digits", format="tflite_micro")
+    text = (tmp_path / "digits" / "digits.cc").read_text()
+    model = (tmp_path / "digits" / "digits.tflite").read_bytes()
+    assert parse_source(text) == model and len(model) == report.bytes
+    assert "alignas(16) const unsigned char kModel[]" in text and f"kModelLength = {len(model)};" in text
+    export.save(static(trace(net)), None, tmp_path / "same.tflite", format="tflite")
+    assert (tmp_path / "same.tflite").read_bytes() == model
+
+
+def test_header_of_floats(net, tmp_path):
+    report = net.export(tmp_path / "net.cc", format="tflite_micro", arena_size=4096)
+    text = (tmp_path / "net.h").read_text()
+    assert {p.name for p in tmp_path.iterdir()} == {"net.cc", "net.h"}
+    assert "constexpr std::size_t kArenaSize = 4096;" in text
+    assert f"constexpr int kOperatorCount = {len(report.ops)};" in text
+    assert all(f"resolver.{METHODS[op]}() != 0" in text for op in report.ops)
+    assert "constexpr int kInput0Shape[] = {1, 6, 6, 2};" in text and "kInput0Scale" not in text
+    assert "constexpr std::size_t kOutput0Length = 3;" in text
+
+
+def test_header_of_integers(net, data, tmp_path):
+    options = {"representative_data": data, "input_type": "int8", "output_type": "int8"}
+    net.export(tmp_path / "net.cc", format="tflite_micro", precision="int8", **options)
+    text = (tmp_path / "net.h").read_text()
+    port = describe_model(parse_source((tmp_path / "net.cc").read_text())).inputs[0]
+    low, high = min(data.min(), 0.0), max(data.max(), 0.0)
+    assert port.scale == pytest.approx((high - low) / 255, rel=1e-6)
+    assert f"constexpr int kInput0ZeroPoint = {port.zero_point};" in text and "using Input0Type = std::int8_t;" in text
+    literal = text.partition("kInput0Scale = ")[2].partition("f;")[0]
+    assert np.float32(literal) == np.float32(port.scale)
+
+
+def test_representative_batches_of_any_size(net, data, tmp_path):
+    files = []
+    for i, given in enumerate((data, [data[:2], data[2:]], [(x, 0) for x in data])):
+        net.export(tmp_path / f"n{i}.cc", format="tflite_micro", precision="int8", representative_data=given, name="n")
+        files.append(parse_source((tmp_path / f"n{i}.cc").read_text()))
+    assert files[0] == files[1] == files[2]
+
+
+PROGRAM = """
+#include "net.h"
+#include "net.h"
+#include <cstdio>
+#include <cstdint>
+struct Resolver {
+  int calls = 0;
+%s
+};
+int main() {
+  Resolver resolver;
+  int failed = net::AddOperators(resolver);
+  bool aligned = reinterpret_cast<std::uintptr_t>(net::kModel) %% 16 == 0;
+  unsigned long sum = 0;
+  for (std::size_t i = 0; i < net::kModelLength; ++i) sum += net::kModel[i] * (i %% 251 + 1);
+  static_assert(sizeof(net::Input0Type) == 4, "");
+  std::printf("{\\"failed\\": %%d, \\"calls\\": %%d, \\"aligned\\": %%d, \\"sum\\": %%lu, \\"shape\\": %%d}",
+              failed, resolver.calls, aligned, sum, net::kInput0Shape[1]);
+}
+"""
+
+
+@needs_compiler
+def test_sources_compile_and_link(net, tmp_path):
+    report = net.export(tmp_path / "net.cc", format="tflite_micro", arena_size=4096)
+    calls = "\n".join(f"  int {METHODS[op]}() {{ ++calls; return 0; }}" for op in report.ops)
+    (tmp_path / "main.cc").write_text(PROGRAM % calls)
+    command = ["g++", "-std=c++17", "-Wall", "-Wextra", "-Werror", "main.cc", "net.cc", "-o", "program"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True).stdout)
+    model = parse_source((tmp_path / "net.cc").read_text())
+    total = sum(byte * (i % 251 + 1) for i, byte in enumerate(model))
+    assert found == {"failed": 0, "calls": len(report.ops), "aligned": 1, "sum": total, "shape": 6}
+
+
+def test_what_micro_has_not_is_named_by_layer_before_a_file_is_written(tmp_path):
+    net = Sequential([layers.Input((4,)), layers.Dense(3, "gelu", name="first"), layers.Dense(2, "gelu", name="last")])
+    with pytest.raises(ExportError, match="TFLite Micro has no such operator") as caught:
+        net.export(tmp_path / "net", format="tflite_micro")
+    assert [(gap.op, gap.path) for gap in caught.value.gaps] == [("GELU", "first"), ("GELU", "last")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_operators_are_all_placed():
+    assert set(METHODS) | MISSING == set(OPERATORS) and not set(METHODS) & MISSING
+    assert METHODS["MAX_POOL_2D"] == "AddMaxPool2D" and METHODS["REVERSE_V2"] == "AddReverseV2"
+
+
+def test_arena_without_the_interpreter(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(writer, "installed", lambda: False)
+    report = net.export(tmp_path / "net.cc", format="tflite_micro")
+    assert "lamina[micro]" in report.measured["arena bytes"] and "lamina[micro]" in str(report)
+    text = (tmp_path / "net.h").read_text()
+    assert "kArenaSize" not in text and "not measured" in text
+
+
+WORKER = """
+import json, sys
+from pathlib import Path
+assert Path(sys.argv[1]).read_bytes()[4:8] == b"TFL3"
+{}
+"""
+
+
+@pytest.fixture
+def interpreter(tmp_path, monkeypatch):
+    """Puts code in the place of the interpreter's process."""
+
+    def use(code):
+        place = tmp_path / "worker.py"
+        place.write_text(WORKER.format(code))
+        monkeypatch.setattr(arena, "WORKER", place)
+        monkeypatch.setattr(writer, "installed", lambda: True)
+
+    return use
+
+
+def test_arena_as_measured(net, tmp_path, interpreter):
+    interpreter("print(json.dumps({'arena': 2048}))")
+    report = net.export(tmp_path / "net.cc", format="tflite_micro")
+    assert report.measured == {"arena bytes": 2048} and "arena bytes: 2,048" in str(report)
+    assert "kArenaSize = 2048;" in (tmp_path / "net.h").read_text()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("print(json.dumps({'error': 'Hybrid models are not supported'}))", "Hybrid models are not supported"),
+        ("print('no', file=sys.stderr); sys.exit(3)", "ended with status 3: no"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "ended with status -9"),
+    ],
+)
+def test_models_that_the_interpreter_refuses(net, tmp_path, interpreter, code, said):
+    interpreter(code)
+    with pytest.raises(ExportError, match=said):
+        net.export(tmp_path / "net", format="tflite_micro")
+    assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"precision": "float16"}, "precision must be 'float32' or 'int8'"),
+        ({"name": "3d"}, "name must be one that a C\\+\\+ namespace can have"),
+        ({"name": "class"}, "got 'class'"),
+        ({"arena_size": 0}, "arena_size"),
+        ({"sizes": {"width": 3}}, "sizes names 'width', which is no size of an input"),
+        ({"precision": "int8"}, "representative_data"),
+    ],
+)
+def test_arguments_are_checked(net, tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        net.export(tmp_path / "net", format="tflite_micro", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths_and_signatures_are_checked(net, tmp_path):
+    with pytest.raises(ValueError, match="a folder, or a file that ends in .cc"):
+        net.export(tmp_path / "net.tflite", format="tflite_micro")
+    with pytest.raises(ValueError, match="Micro runs one signature"):
+        export.save(net, None, tmp_path / "n", format="tflite_micro", signatures={"b": (net, [(1, 6, 6, 2)])})
+
+
+def test_open_sizes_are_asked_for(tmp_path):
+    with pytest.raises(ValueError, match="got none for 'x_1'"):
+        export.save(lambda x: jnp.tanh(x), [(None, None)], tmp_path / "n", format="tflite_micro")
+    export.save(lambda x: jnp.tanh(x), [(None, None)], tmp_path / "n", format="tflite_micro", sizes={"x_1": 7})
+    text = (tmp_path / "n" / "n.h").read_text()
+    assert "kInput0Shape[] = {1, 7};" in text
+
+
+def test_several_inputs_stand_in_the_order_of_the_graph(tmp_path):
+    export.save(lambda z, a: (z[:, :2] - a, a), [(None, 3), (None, 2)], tmp_path / "n", format="tflite_micro")
+    found = describe_model((tmp_path / "n" / "n.tflite").read_bytes())
+    assert [p.shape for p in found.inputs] == [(1, 3), (1, 2)] and [p.shape for p in found.outputs] == [(1, 2), (1, 2)]
+
+
+def test_static_graphs_compute_the_same():
+    lamina.utils.set_random_seed(0)
+    net = Sequential([layers.Input((5, 3)), layers.LSTM(4, return_sequences=True), layers.Dense(2)])
+    graph = trace(net)
+    fixed = static(graph, batch_size=2)
+    x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    assert fixed.inputs[0].shape == (2, 5, 3) and fixed.outputs[0].shape == (2, 5, 2)
+    np.testing.assert_array_equal(fixed(x), graph(x))
