@@ -4,12 +4,13 @@ import json
 import shutil
 import subprocess
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import lamina
-from lamina import Sequential, export, layers
+from lamina import Sequential, export, layers, ops
 from lamina.export import ExportError
 from lamina.export.micro import arena, writer
 from lamina.export.micro.describe import describe_model
@@ -211,6 +212,24 @@ def test_several_inputs_stand_in_the_order_of_the_graph(tmp_path):
     export.save(lambda z, a: (z[:, :2] - a, a), [(None, 3), (None, 2)], tmp_path / "n", format="tflite_micro")
     found = describe_model((tmp_path / "n" / "n.tflite").read_bytes())
     assert [p.shape for p in found.inputs] == [(1, 3), (1, 2)] and [p.shape for p in found.outputs] == [(1, 2), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: jnp.tile(x, (2, 1, 3)),
+        lambda x: jnp.where(x > 0, x.astype(jnp.int32), -x.astype(jnp.int32) - 2**30),
+        lambda x: jax.nn.gelu(x, approximate=True),
+        lambda x: ops.one_hot(jnp.abs(x).astype(jnp.int32), 4),
+    ],
+)
+def test_ops_that_micro_lacks_are_written_in_others(fn, tmp_path):
+    export.save(fn, [(3, 4)], tmp_path / "net", format="tflite_micro")
+    found = describe_model((tmp_path / "net" / "net.tflite").read_bytes())
+    assert not {"TILE", "GELU", "ONE_HOT", "SELECT_V2"} & set(found.counts)
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32) * 2
+    got = lamina.load_frozen(tmp_path / "net" / "net.tflite")(x)
+    np.testing.assert_allclose(got, fn(x), rtol=1e-6, atol=1e-6)
 
 
 def test_static_graphs_compute_the_same():

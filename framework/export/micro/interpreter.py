@@ -44,7 +44,7 @@ def run(runtime: Any, model: bytes, arena: int, inputs: list[Any] | None) -> lis
 
 
 def measure(runtime: Any, model: bytes, inputs: list[Any] | None, log: Any) -> dict[str, Any]:
-    """The smallest memory that a model runs in, and its outputs there."""
+    """The smallest memory that a model runs in, and its outputs."""
     arena = max(SMALLEST, 4 * len(model))
     while True:
         log.truncate(0)
@@ -59,14 +59,27 @@ def measure(runtime: Any, model: bytes, inputs: list[Any] | None, log: Any) -> d
                 return {"error": f"{error}. {said}".strip()}
             arena *= 4
     found = re.search(r"Arena allocation total (\d+) bytes", _said(log))
-    least = -(-int(found[1]) // STEP) * STEP if found else arena
-    for size in range(least, least + 64 * STEP, STEP):
+    low = (int(found[1]) // STEP if found else 1) - 1  # while it plans, it needs more than what it keeps
+    high = arena // STEP
+    while high - low > 1:
+        middle = min(low + 64, (low + high) // 2)
+        if _runs(runtime, model, middle * STEP):
+            high = middle
+        else:
+            low = middle
+    return {"arena": high * STEP, "outputs": outputs}
+
+
+def _runs(runtime: Any, model: bytes, arena: int) -> bool:
+    """Whether a memory suffices; tried in a child, since where it is short by little the process may end."""
+    child = os.fork()
+    if child == 0:
         try:
-            outputs = run(runtime, model, size, inputs)
-            return {"arena": size, "outputs": outputs}
+            run(runtime, model, arena, None)
         except RuntimeError:
-            continue
-    return {"arena": arena, "outputs": outputs}
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def _said(log: Any) -> str:

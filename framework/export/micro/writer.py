@@ -15,12 +15,14 @@ from lamina.core.checks import check_choice, check_int
 from lamina.export.micro.arena import INSTALL, MicroError, installed, measure
 from lamina.export.micro.describe import Description, describe_model
 from lamina.export.micro.operators import METHODS
+from lamina.export.micro.rewrite import rewrite
 from lamina.export.micro.source import KEYWORDS, header, source
 from lamina.export.report import ExportReport
 from lamina.export.rules import ExportError, Gap
 from lamina.export.static import rows, static
 from lamina.export.tflite.writer import write_tflite
 from lamina.graph.base import GraphBase
+from lamina.graph.passes.order import optimize
 
 PRECISIONS = ("float32", "int8")
 SUFFIXES = (".cc", ".cpp", ".h")
@@ -70,7 +72,7 @@ def write_micro(
         options["representative_data"] = rows(graph, fixed, options["representative_data"])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.tflite"
-        report = write_tflite({signature: fixed}, file, precision=precision, **options)
+        report = write_tflite({signature: rewrite(optimize(fixed))}, file, precision=precision, **options)
         data = file.read_bytes()
     description = describe_model(data)
     _check_operators(description)

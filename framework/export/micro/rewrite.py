@@ -1,0 +1,67 @@
+"""Graphs for TFLite Micro: what it has no operator for, in terms of those that it has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lamina.graph.expand import expand
+from lamina.graph.ir import Instr
+from lamina.graph.passes.rewrite import Rewriter
+
+INT32 = np.dtype("int32")
+
+
+def rewrite(graph: Any) -> Any:
+    """A graph without ops that Micro lacks, where others make the same.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from lamina.graph import trace
+        >>> graph = rewrite(trace(lambda x: jnp.tile(x, (2, 3)), (1, 4)))
+        >>> [i.op for i in graph.instrs]
+        ['Reshape', 'BroadcastTo', 'Reshape']
+    """
+    return _swapped(expand(graph, _expands))
+
+
+def _expands(instr: Instr) -> bool:
+    return instr.op == "OneHot" or instr.op == "Gelu" and bool(instr.attrs.get("approximate"))
+
+
+def _swapped(graph: Any) -> Any:
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        for key, sub in instr.attrs.items():
+            if sub in instr.subgraphs:
+                instr.attrs[key] = _swapped(sub)
+        if instr.op == "Select" and instr.output.dtype == INT32:
+            _select(r, instr)
+        elif instr.op == "Tile":
+            _tile(r, instr)
+    return r.done()
+
+
+def _select(r: Rewriter, instr: Instr) -> None:
+    """Integers by a condition: the product with 1 and 0, since SELECT_V2 takes no int32."""
+    condition, yes, no = instr.inputs
+    other = r.before(instr, "Not", [condition], "not")
+    parts = []
+    for flag, value in ((condition, yes), (other, no)):
+        number = r.before(instr, "Cast", [flag], "flag", dtype="int32")
+        parts.append(r.before(instr, "Mul", [number, value], "part"))
+    r.swap(instr, "Add", parts)
+
+
+def _tile(r: Rewriter, instr: Instr) -> None:
+    """Copies beside each other: axes of size 1 before each, made larger, joined with it."""
+    (x,) = instr.inputs
+    wanted = instr.output.shape
+    shape = (1,) * (len(wanted) - len(x.shape)) + x.shape
+    counts = [w // d if d else 1 for w, d in zip(wanted, shape, strict=True)]
+    apart = [(1, d) if n > 1 else (d,) for n, d in zip(counts, shape, strict=True)]
+    wide = [(n, d) if n > 1 else (d,) for n, d in zip(counts, shape, strict=True)]
+    pieces = r.before(instr, "Reshape", [x], "apart", shape=sum(apart, ()))
+    whole = r.before(instr, "BroadcastTo", [pieces], "copies", shape=sum(wide, ()))
+    r.swap(instr, "Reshape", [whole], shape=wanted)
