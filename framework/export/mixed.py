@@ -17,6 +17,8 @@ class LayerPrecision:
     A name is the path of a layer, and means all layers inside it too; it may be a pattern: `*` stands for any text,
     `?` for a letter, `[ab]` for one of some. Of several that fit a layer the last counts.
 
+    What is merged, such as a normalisation into the convolution before it, follows the layer that it becomes part of.
+
     Args:
         where: who asks, for errors.
         precision: the precision of the file.

@@ -93,7 +93,7 @@ def write_tflite(
     layers = LayerPrecision(where, precision, layer_precision or {}, float_layers, ("float32", *ACTIVATION_TYPES))
     measured = Calibration(calibration, percentile)
     ready = {name: prepare(graph) for name, graph in graphs.items()}
-    layers.check(ready.values())
+    layers.check(graphs.values())
     file = File(precision, {}, layers)
     if integers:
         ranges = ranges_of(ready, representative_data, measured, lambda p: 16 if layers(p) == "int16x8" else 8, where)

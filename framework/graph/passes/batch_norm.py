@@ -65,5 +65,6 @@ def _fold(r: Rewriter, norm: Instr) -> None:
     dtype = kernel.dtype
     folded = r.constant((kernel * factor.reshape(shape)).astype(dtype), f"{product.inputs[1].name}_folded")
     shift = ((bias.reshape(-1) - mean) * factor + offset).astype(dtype)
-    y = r.before(norm, product.op, [product.inputs[0], folded], f"{product.output.name}_folded", **product.attrs)
-    r.swap(norm, "Add", [y, r.constant(shift, f"{norm.output.name}_bias")])
+    name, path = f"{product.output.name}_folded", product.path
+    y = r.before(norm, product.op, [product.inputs[0], folded], name, path, **product.attrs)
+    r.swap(norm, "Add", [y, r.constant(shift, f"{norm.output.name}_bias")], path)

@@ -1,4 +1,4 @@
-"""Biases and activations become part of the convolution or product before them."""
+"""Biases and activations become part of the convolution or product before them, and of its layer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fuse_biases(graph: Any) -> Any:
                 and r.only_use(y)
                 and "activation" not in made.attrs
             ):
-                r.swap(instr, made.op, [*made.inputs, bias], **made.attrs)
+                r.swap(instr, made.op, [*made.inputs, bias], made.path, **made.attrs)
                 break
     return r.done()
 
@@ -57,5 +57,5 @@ def fuse_activations(graph: Any) -> Any:
         made = r.made_by(y, *WITH_BIAS)
         if made is not None and r.only_use(y) and made.attrs.get("activation", "none") == "none":
             attrs = {**made.attrs, "activation": ACTIVATIONS[instr.op]}
-            r.swap(instr, made.op, made.inputs, **attrs)
+            r.swap(instr, made.op, made.inputs, made.path, **attrs)
     return r.done()

@@ -65,17 +65,17 @@ class Rewriter:
         """Whether one instruction takes a value, and it is no output."""
         return len(self.users.get(value, [])) == 1 and value not in self.graph.outputs
 
-    def swap(self, instr: Instr, op: str, inputs: Any, **attrs: Any) -> Instr:
-        """Puts another instruction that makes the same values in the place of one."""
-        new = Instr(op, tuple(inputs), instr.outputs, attrs, instr.path)
+    def swap(self, instr: Instr, op: str, inputs: Any, path: str | None = None, **attrs: Any) -> Instr:
+        """Puts another instruction that makes the same values in the place of one, in its layer or in another."""
+        new = Instr(op, tuple(inputs), instr.outputs, attrs, instr.path if path is None else path)
         place = next(i for i, other in enumerate(self.graph.instrs) if other.outputs == instr.outputs)
         self.graph.instrs[place] = new
         self.producers.update(dict.fromkeys(instr.outputs, new))
         return new
 
-    def before(self, instr: Instr, op: str, inputs: Any, name: str, **attrs: Any) -> Value:
-        """Adds an instruction of one output in front of another."""
-        new = Instr(op, tuple(inputs), (), attrs, instr.path)
+    def before(self, instr: Instr, op: str, inputs: Any, name: str, path: str | None = None, **attrs: Any) -> Value:
+        """Adds an instruction of one output in front of another, in its layer or in another."""
+        new = Instr(op, tuple(inputs), (), attrs, instr.path if path is None else path)
         shape, dtype = infer(new)[0]
         new.outputs = (Value(self.unique(name), shape, dtype),)
         place = next(i for i, other in enumerate(self.graph.instrs) if other.outputs == instr.outputs)
