@@ -14,6 +14,7 @@ from lamina.graph.passes.order import optimize
 from lamina.graph.picture import picture
 from lamina.graph.session import Session
 from lamina.graph.verify import verify
+from lamina.graph.view import View
 
 
 @dataclass(eq=False, repr=False)
@@ -126,6 +127,25 @@ class Graph(GraphBase):
         if path is not None:
             drawing.save(path)
         return drawing
+
+    def view(self, path: Any = None, compare: Any = None) -> View:
+        """A page for the browser, which a notebook shows in place: pan, zoom, search, fold layers, look at weights.
+
+        Args:
+            path: where to write it, as one `.html` file that needs no network; None for nowhere.
+            compare: another graph: what this one has more than that stands out as added, what it lacks as removed, and
+                what differs as changed.
+
+        Example:
+            >>> from lamina.graph import trace
+            >>> graph = trace(lambda x: x + 1.0, (3,))
+            >>> "Add" in graph.view(compare=trace(lambda x: x, (3,))).html
+            True
+        """
+        page = View(self, compare)
+        if path is not None:
+            page.save(path)
+        return page
 
     def _repr_svg_(self) -> str:
         return picture(self).svg()
