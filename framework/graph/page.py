@@ -31,7 +31,7 @@ def describe(graph: Any, compared: Any = None) -> dict[str, Any]:
         >>> from lamina.graph import trace
         >>> page = describe(trace(lambda x: x * 2.0, (3,)))
         >>> [node["op"] for node in page["nodes"]], page["edges"][0]
-        (['Input', 'Constant', 'Mul', 'Output'], [0, 2, 'float32 (3,)', 'x'])
+        (['Input', 'Mul', 'Constant', 'Output'], [0, 1, 'float32 (3,)', 'x'])
     """
     difference = None if compared is None else compare(compared, graph)
     page = _Page(difference)
