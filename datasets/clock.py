@@ -70,6 +70,15 @@ class TimedIterator(ElementIterator):
         time.calls += weight
         return element
 
+    def next_batches(self, limit: int) -> tuple[int, Any] | None:
+        """See DatasetIterator; each call is measured."""
+        start = perf_counter_ns()
+        block = self._iterator.next_batches(limit)
+        if block is not None:
+            self._time.nanoseconds += perf_counter_ns() - start
+            self._time.calls += block[0]
+        return block
+
     def get_state(self) -> Any:
         """See the iterator inside."""
         return self._iterator.get_state()

@@ -210,15 +210,37 @@ class Batches:
     def __init__(self, method: str, given: Any, host: HostSide, labels: bool = True):
         self.method, self.given, self.host, self.labels = method, given, host, labels
 
-    def __iter__(self) -> Iterator[tuple[Any, Any, None]]:
-        for element in iterate(self.method, self.given):
-            features, labels = split_element(element, self.method)
-            features, labels = self.host(features, labels if self.labels else None)
-            yield features, labels, None
+    def __iter__(self) -> _NumericBatches:
+        return _NumericBatches(self)
+
+    def convert(self, element: Any) -> tuple[Any, Any, None]:
+        """A batch as numbers, or several joined to one: the host's work on a sample asks nothing of its neighbours."""
+        features, labels = split_element(element, self.method)
+        features, labels = self.host(features, labels if self.labels else None)
+        return features, labels, None
 
     def source(self) -> Source:
         """The source."""
         return BatchSource(self)
+
+
+class _NumericBatches:
+    """An iterator over the batches of an input function as numbers."""
+
+    def __init__(self, batches: Batches):
+        self._convert, self._raw = batches.convert, iterate(batches.method, batches.given)
+
+    def __iter__(self) -> _NumericBatches:
+        return self
+
+    def __next__(self) -> tuple[Any, Any, None]:
+        return self._convert(next(self._raw))
+
+    def next_batches(self, limit: int) -> tuple[int, Any] | None:
+        """See `lamina.datasets.DatasetIterator`."""
+        draw = getattr(self._raw, "next_batches", None)
+        drawn = None if draw is None else draw(limit)
+        return None if drawn is None else (drawn[0], self._convert(drawn[1]))
 
 
 class BatchSource(IterableSource):
@@ -241,14 +263,13 @@ def _check_batch(batch: Any) -> Any:
 def iterate(method: str, given: Any) -> Iterator[Any]:
     """The elements of what input_fn returned: a Dataset, an iterable of batches, or one batch."""
     if isinstance(given, Dataset) or (hasattr(given, "__iter__") and not _is_batch(given)):
-        yield from given
-    elif _is_batch(given):
-        yield given
-    else:
-        raise TypeError(
-            f"{method}: input_fn must return a Dataset, an iterable of batches, or (features, labels), got "
-            f"{describe(given)}."
-        )
+        return iter(given)
+    if _is_batch(given):
+        return iter([given])
+    raise TypeError(
+        f"{method}: input_fn must return a Dataset, an iterable of batches, or (features, labels), got "
+        f"{describe(given)}."
+    )
 
 
 def _is_batch(given: Any) -> bool:

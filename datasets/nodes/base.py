@@ -88,6 +88,10 @@ class ElementIterator(ABC):
     def set_state(self, state: Any) -> None:
         """Take up the position of `state`; called on a fresh iterator."""
 
+    def next_batches(self, limit: int) -> tuple[int, Any] | None:
+        """See DatasetIterator; most pipelines give their elements one by one."""
+        return None
+
     def close(self) -> None:  # noqa: B027  most iterators hold nothing
         """Let go of files, threads and processes at once; calling it twice is harmless."""
 

@@ -125,6 +125,19 @@ class _GatherIterator(PositionIterator):
             self._position = start + e.offset + 1  # the elements before the one at fault are lost, as in tf.data
             raise e.error from None
 
+    def next_batches(self, limit: int) -> tuple[int, Any] | None:
+        """See DatasetIterator. A user function is called for no more than the batch asked for, so it bars this."""
+        start, access, size = self._position, self._access, self._size
+        count = (access.clip(start + limit * size) - start) // size
+        if count < 2 or not access.base.pure:
+            return None
+        try:
+            block = self._gather(access.locate(start, start + count * size))
+        except Exception:
+            return None  # `__next__` comes to the element at fault, and says where it is
+        self._position = start + count * size
+        return count, block
+
 
 class _BatchIterator(ChildIterator):
     def __init__(self, node: Batch, child: ElementIterator) -> None:

@@ -7,6 +7,7 @@ again; and a buffer of `capacity` batches of which one is filled costs no more t
 from __future__ import annotations
 
 import inspect
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -342,17 +343,23 @@ class _IterablePass(Pass):
         self.source = source
         self.iterator = iterator
         self.next: tuple[list[np.ndarray], Any] | None = None
+        self.rest: deque[tuple[list[np.ndarray], Any]] = deque()  # what comes behind it and was drawn with it
         self.ended = False
 
     @property
     def holding(self) -> bool:
-        return self.next is not None
+        return self.next is not None or bool(self.rest)
+
+    def _convert(self, batch: Any) -> tuple[list[np.ndarray], Any]:
+        leaves, tree = jax.tree.flatten(self.source._convert(batch))
+        return [a.astype(device_dtype(a.dtype), copy=False) for a in leaves], tree
 
     def peek(self) -> tuple[list[np.ndarray], Any] | None:
+        if self.next is None and self.rest:
+            self.next = self.rest.popleft()
         if self.next is None and not self.ended:
             try:
-                leaves, tree = jax.tree.flatten(self.source._convert(next(self.iterator)))
-                self.next = ([a.astype(device_dtype(a.dtype), copy=False) for a in leaves], tree)
+                self.next = self._convert(next(self.iterator))
                 self.source._drawn += 1
             except StopIteration:
                 self.ended = True
@@ -382,7 +389,27 @@ class _IterablePass(Pass):
                 out[done] = a
             self.next = None
             done += 1
+            if done < steps and not self.rest:
+                done += self._take_joined([out[done:steps] for out in arrays], tree)
         return Chunk(arrays, tree, done)
+
+    def _take_joined(self, places: list[np.ndarray], tree: Any) -> int:
+        """Fills places with batches that the iterator gives at once, as one of a Dataset can; returns how many."""
+        draw = getattr(self.iterator, "next_batches", None)
+        drawn = None if draw is None else draw(len(places[0]))
+        if drawn is None:
+            return 0
+        count, block = drawn
+        self.source._drawn += count
+        leaves, like = self._convert(block)
+        leaves = [a.reshape(count, len(a) // count, *a.shape[1:]) for a in leaves]
+        if like == tree and all(a.shape[1:] == out.shape[1:] for a, out in zip(leaves, places, strict=True)):
+            for a, out in zip(leaves, places, strict=True):
+                out[:count] = a
+            return count
+        # joined they have other shapes, as texts padded to the longest of all: they come one by one after these
+        self.rest.extend(([a[k] for a in leaves], like) for k in range(count))
+        return 0
 
 
 def iter_is_self(x: Any) -> bool:
