@@ -84,8 +84,8 @@ def blocked(folder: Path, tensors: dict[str, np.ndarray], repeats: int) -> None:
                 rows.append((call, manager.seconds, beside[0], statistics.mean(beside[1:] or beside)))
     call, write, first, others = (statistics.median(column) for column in zip(*rows, strict=True))
     print(
-        f"\nAn asynchronous save: training waits {call * 1e3:.0f} ms, {call / write:.1%} of the write "
-        f"({write * 1e3:.0f} ms).\nBeside the writer the first step takes {first:.2f} of its time alone, the others {others:.2f}."
+        f"\nAn asynchronous save: training waits {call * 1e3:.0f} ms, {call / write:.1%} of the {write * 1e3:.0f} ms of"
+        f" the write.\nBeside the writer the first step takes {first:.2f} of its time alone, others {others:.2f}."
     )
 
 
