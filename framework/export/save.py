@@ -9,6 +9,8 @@ from typing import Any
 from lamina.core.checks import check_choice
 from lamina.export.micro.writer import write_micro
 from lamina.export.onnx.writer import write_onnx
+from lamina.export.qualcomm.kit import write_kit
+from lamina.export.qualcomm.writer import write_dlc
 from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS
 from lamina.export.stablehlo.writer import write_stablehlo
@@ -27,6 +29,8 @@ FORMATS: dict[str, tuple[str, Callable[..., ExportReport]]] = {
     "stablehlo": ("stablehlo", write_stablehlo),
     "tflite": ("tflite", write_tflite),
     "tflite_micro": ("tflite", write_micro),
+    "dlc": ("onnx", write_dlc),
+    "dlc_kit": ("onnx", write_kit),
 }
 ALIASES = {"tf_saved_model": "saved_model", "pb": "frozen", "graph_def": "frozen"}
 
@@ -50,13 +54,15 @@ def save(
         path: the file, or the folder of a SavedModel.
         format: `"saved_model"` (a folder with variables), `"frozen"` (one GraphDef with constants), `"onnx"` (one file
             for ONNX runtimes), `"tflite"` (one file for LiteRT on phones and small devices), `"tflite_micro"` (C++
-            sources for microcontrollers), or `"stablehlo"` (a folder that jax runs, without the model's code).
+            sources for microcontrollers), `"dlc"` (one file for Snapdragon), `"dlc_kit"` (a folder for the tools of
+            its vendor), or `"stablehlo"` (a folder that jax runs, without the model's code).
         signatures: further entry points by name, each a graph, or a pair (function, specs). They may share variables.
         **options: of the format: `allow_xla=True` writes ops without a counterpart as StableHLO, which TensorFlow alone
             runs; `keep_variables=False` makes a SavedModel's variables constants; for those of ONNX see
             `lamina.export.onnx.writer.write_onnx`, for those of TFLite, quantisation among them,
             `lamina.export.tflite.writer.write_tflite`, for those of TFLite Micro
-            `lamina.export.micro.writer.write_micro`.
+            `lamina.export.micro.writer.write_micro`, for those of Snapdragon
+            `lamina.export.qualcomm.writer.write_dlc` and `lamina.export.qualcomm.kit.write_kit`.
 
     Returns:
         An `ExportReport`.
