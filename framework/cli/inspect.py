@@ -1,21 +1,35 @@
-"""`lamina inspect`: what a checkpoint or a model file holds, and whether it is whole."""
+"""`lamina inspect`: lists names, shapes, dtypes and bytes of the tensors of a checkpoint, a .keras, .h5 or .safetensors
+file, and tells with --verify whether it is whole. Exit codes: 0, 1 if it is damaged, 2 if it cannot be read.
+"""
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
 import os
 import sys
 from typing import Any
 
-import numpy as np
-
 from lamina.cli.containers import Container, TensorInfo, open_container
+from lamina.cli.output import plain, print_json, table
 from lamina.core.errors import did_you_mean
 from lamina.wire.errors import DataLossError, FileFormatError
 
+EXAMPLE = "lamina inspect run/model.ckpt-1000 --verify"
 EXIT_DAMAGED = 1
 EXIT_UNREADABLE = 2
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("path", help="a checkpoint's folder or prefix (run/model.ckpt-1000), or a file")
+    parser.add_argument("--tensor", metavar="NAME", help="print the values of this tensor")
+    parser.add_argument("--verify", action="store_true", help="read everything and compare checksums")
+
+
+def run(options: Any) -> int:
+    """Runs the command; returns the exit code."""
+    return run_inspect(options.path, options.json, options.tensor, options.verify)
 
 
 def run_inspect(path: str, as_json: bool, tensor: str | None, verify: bool) -> int:
@@ -58,7 +72,7 @@ def _print_tensor(container: Container, name: str, as_json: bool) -> int:
         return EXIT_UNREADABLE
     value = container.read(name)
     if as_json:
-        print(json.dumps({"name": name, **_described(container.tensors[name]), "value": _plain(value)}))
+        print_json({"name": name, **_described(container.tensors[name]), "value": plain(value)})
     else:
         print(value.decode(errors="backslashreplace") if isinstance(value, bytes) else value)
     return 0
@@ -73,16 +87,13 @@ def _print_json(container: Container, problems: list[str] | None) -> None:
     }
     if problems is not None:
         out["problems"] = problems
-    print(json.dumps(out, indent=1))
+    print_json(out)
 
 
 def _print_table(container: Container, problems: list[str] | None) -> None:
     print(f"{container.path}: {container.format}")
-    rows = [("name", "shape", "dtype", "bytes")]
-    rows += [(_shown(name), str(i.shape), i.dtype, f"{i.bytes:,}") for name, i in container.tensors.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for name, shape, dtype, size in rows:
-        print(f"  {name:<{widths[0]}}  {shape:<{widths[1]}}  {dtype:<{widths[2]}}  {size:>{widths[3]}}")
+    rows = [[name, str(info.shape), info.dtype, info.bytes] for name, info in container.tensors.items()]
+    print(table(["name", "shape", "dtype", "bytes"], rows, [3]))
     tensors = container.tensors.values()
     values, total = sum(math.prod(i.shape) for i in tensors), sum(i.bytes for i in tensors)
     print(f"{len(tensors):,} tensors, {values:,} values, {total:,} bytes")
@@ -94,22 +105,5 @@ def _print_table(container: Container, problems: list[str] | None) -> None:
         print(f"whole: {container.verified}")
 
 
-def _shown(name: str) -> str:
-    """A name without characters that a terminal would obey."""
-    return name if name.isprintable() else repr(name)
-
-
 def _described(info: TensorInfo) -> dict[str, Any]:
     return {"shape": list(info.shape), "dtype": info.dtype, "bytes": info.bytes}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON knows it: numbers, texts, and complex numbers as pairs."""
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    array = np.asarray(value)
-    if array.dtype == object:
-        return np.array([_plain(item) for item in array.reshape(-1)], object).reshape(array.shape).tolist()
-    if array.dtype.kind == "c":
-        return np.stack([array.real, array.imag], -1).tolist()
-    return (array if array.dtype.kind in "fiub" else array.astype(np.float64)).tolist()

@@ -3,41 +3,72 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
-from lamina.cli.demo import run_demo
-from lamina.cli.inspect import run_inspect
+from lamina.cli import COMMANDS
+from lamina.core.errors import did_you_mean
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="lamina", description="Train models on JAX, the Keras way.")
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = next((a for a in given if not a.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="lamina",
+        description="Train models on JAX the Keras way, and take them to other runtimes.",
+        epilog="lamina COMMAND --help tells more of each.",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    demo = commands.add_parser(
-        "demo",
-        help="train a small CNN on handwritten digits",
-        description="Trains a small convolutional network on 1,797 handwritten digits that come with the package.",
-    )
-    demo.add_argument("--epochs", type=int, default=20, help="passes over the training data (default 20)")
-    demo.add_argument("--folder", default="lamina_demo", help="where results go (default lamina_demo)")
-    demo.add_argument("--seed", type=int, default=0, help="seed of weights, order and augmentation (default 0)")
-    inspect = commands.add_parser(
-        "inspect",
-        help="list the tensors of a checkpoint or a model file",
-        description="Lists names, shapes, dtypes and bytes of the tensors of a checkpoint, or of a .keras, .h5 or "
-        ".safetensors file. Exit codes: 0, 1 if it is damaged, 2 if it cannot be read.",
-    )
-    inspect.add_argument("path", help="a checkpoint's folder or prefix (run/model.ckpt-1000), or a file")
-    inspect.add_argument("--json", action="store_true", help="print JSON")
-    inspect.add_argument("--tensor", metavar="NAME", help="print the values of this tensor")
-    inspect.add_argument("--verify", action="store_true", help="read everything and compare checksums")
-    options = parser.parse_args(arguments)
-    if options.command == "inspect":
-        return run_inspect(options.path, options.json, options.tensor, options.verify)
-    if options.epochs < 1:
-        parser.error(f"--epochs must be at least 1, got {options.epochs}")
-    return run_demo(options.epochs, options.folder, options.seed)
+    if chosen is not None and chosen not in COMMANDS:
+        parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, COMMANDS)}")
+    module = None
+    for name, (path, what) in COMMANDS.items():
+        if name != chosen:
+            commands.add_parser(name, help=what)
+            continue
+        module = importlib.import_module(path)
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=(module.__doc__ or "").partition(": ")[2],
+            epilog=f"Example:\n  {module.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.configure(command)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    options = parser.parse_args(given)
+    if module is None:
+        parser.error("name a command")
+    try:
+        code = module.run(options)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:  # whatever a file or a model raises is told in a line
+        if options.debug:
+            traceback.print_exc()
+        print(f"lamina {options.command}: {_line(error)}", file=sys.stderr)
+        return getattr(error, "exit_code", EXIT_ERROR)
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    line = " ".join(text.split()) or "no message"
+    known = isinstance(error, (ValueError, OSError, ImportError, KeyError, TypeError, NotImplementedError))
+    return line if known else f"{type(error).__name__}: {line}"
 
 
 if __name__ == "__main__":

@@ -132,10 +132,15 @@ class StableHLOFunction:
             for i in described["inputs"]
         }
         self.outputs = [o["name"] for o in described["outputs"]]
+        self._exported = exported
         self._call = jax.jit(exported.call)
 
     def __repr__(self) -> str:
         return f"<StableHLOFunction '{self.name}': {listing(self.inputs, 'and')} -> {listing(self.outputs, 'and')}>"
+
+    def text(self) -> str:
+        """The program as StableHLO text."""
+        return self._exported.mlir_module()
 
     def __call__(self, **arrays: Any) -> dict[str, Any]:
         """The outputs by name, for arrays by name."""

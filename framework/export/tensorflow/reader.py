@@ -149,20 +149,25 @@ class Loaded:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The default signature, on arrays by position or by name; one output, or a list of several."""
-        fn = self._default()
+        fn = self.default()
         if len(args) > len(fn.inputs):
             raise TypeError(f"{fn!r}: takes {len(fn.inputs)} inputs, got {len(args)}.")
         out = list(fn(**dict(zip(fn.inputs, args, strict=False)), **kwargs).values())
         return out[0] if len(out) == 1 else out
 
-    def _default(self) -> LoadedFunction:
+    def default(self) -> LoadedFunction:
+        """The signature that is called where none is named.
+
+        Raises:
+            ValueError: there are several, none of them the one that servers take.
+        """
         if DEFAULT not in self.signatures and len(self.signatures) != 1:
             raise ValueError(f"{self!r}: has no signature '{DEFAULT}'. Call one of signatures[...] by name instead.")
         return self.signatures.get(DEFAULT) or next(iter(self.signatures.values()))
 
     def to_graph(self, signature: str | None = None, **shapes: Any) -> Graph:
         """A signature as a `Graph`; see `LoadedFunction.to_graph`."""
-        return (self._default() if signature is None else self.signatures[signature]).to_graph(**shapes)
+        return (self.default() if signature is None else self.signatures[signature]).to_graph(**shapes)
 
 
 def _parse(cls: Any, data: bytes, path: Any) -> Any:
