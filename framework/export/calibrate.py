@@ -19,6 +19,13 @@ from lamina.graph.ir import Value
 Ranges = dict[Value, tuple[float, float]]
 """(least, greatest) of each value: all that exporters know of activations when they quantise."""
 METHODS = ("minmax", "percentile", "mse")
+KEEPING = frozenset(
+    "Reshape Transpose BroadcastTo Split Slice Pad Tile Reverse Gather GatherND SpaceToDepth DepthToSpace MaxPool "
+    "AveragePool Resize ReduceMax ReduceMin".split()
+)
+"""Ops whose output is stored as their input is."""
+COARSEST = 64.0
+"""Steps from which on values stay floats: masks add -1e9, and in the steps of such a range nothing else is left."""
 BATCH_ROWS = 32
 """How many rows of an array are one batch."""
 

@@ -35,7 +35,16 @@ from lamina.graph import trace  # noqa: E402
 from lamina.graph.interpret import call  # noqa: E402
 
 SIDE = Path(__file__).parent / "onnx_side.py"
-TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "opsets": 1e-5, "layers": 2e-5, "ops": 2e-5}
+TOLERANCE = {
+    "float32": 1e-5, "float16": 5e-3, "opsets": 1e-5, "layers": 2e-5, "ops": 2e-5, "uint8": 0.25, "int8": 0.25,
+    "int16x8": 0.1, "int8 read": 0.02,
+}  # fmt: skip
+QUANTISED = {
+    "uint8": {"precision": "int8"},
+    "int8": {"precision": "int8", "activation_type": "int8", "calibration": "mse"},
+    "int16x8": {"precision": "int16x8", "opset": 21},
+}
+"""How the models are quantised: with weights of random numbers, so that rounding is what is measured."""
 UNABLE = {
     "Hashing": "strings and numbers are hashed on the host",
     "HashedCrossing": "strings and numbers are hashed on the host",
@@ -59,6 +68,7 @@ class Cases:
         self.folder = folder
         self.wanted: dict[str, tuple[str, list[tuple[str, list[np.ndarray]]]]] = {}
         self.failed: list[str] = []
+        self.read: dict[str, list[np.ndarray]] = {}
 
     def write(self, stem: str, kind: str, graph: Any, feeds: list[dict[str, np.ndarray]], run: Any, **more: Any) -> Any:
         """Writes a graph and its inputs; keeps the outputs of `run`."""
@@ -69,6 +79,12 @@ class Cases:
             runs.append((str(i), [np.asarray(y) for y in jax.tree.leaves(run(given))]))
         self.wanted[stem] = (kind, runs)
         return report
+
+    def read_errors(self, stem: str) -> float:
+        """The largest difference between ONNX Runtime and our executor, which ran the file too."""
+        files = [np.load(self.folder / f"{stem}.{n}.out.npz") for n, _ in self.wanted[stem][1]]
+        theirs = [f[name] for f in files for name in f.files]
+        return max(difference(a, b) for a, b in zip(theirs, self.read[stem], strict=True))
 
     def errors(self, stem: str) -> tuple[float, str]:
         """The largest error of a case relative to its largest element, or what went wrong."""
@@ -118,6 +134,12 @@ def write_models(cases: Cases, only: str) -> dict[str, Any]:
             reports[stem] = cases.write(stem, precision, graph, feeds, run, precision=precision)
         for opset in (13, 21):
             cases.write(f"model_{name}_opset{opset}", "opsets", graph, feeds, run, opset=opset, external_data=True)
+        data = [samples(graph, 8, rng) for _ in range(8)] + feeds
+        for kind, more in QUANTISED.items():
+            stem = f"model_{name}_{kind}"
+            reports[stem] = cases.write(stem, kind, graph, feeds, run, representative_data=data, **more)
+            back = load_frozen(cases.folder / f"{stem}.onnx").signatures["serving_default"]
+            cases.read[stem] = [np.asarray(y) for g in feeds for y in back(**g).values()]
         read = load_frozen(cases.folder / f"model_{name}_float32.onnx").signatures["serving_default"]
         back = [difference(read(**g)[n], np.asarray(y)) for g in feeds
                 for n, y in zip(graph.output_names, jax.tree.leaves(run(g)), strict=True)]  # fmt: skip
@@ -182,11 +204,14 @@ def main() -> int:
         subprocess.run([options.ort_python, str(SIDE), str(folder)], check=True, env=environment)
         print(
             f"{'model':22} {'bytes':>9} {'nodes':>5} {'transposes':>10} {'float32':>9} {'read back':>9} {'float16':>9}"
+            f"{'uint8':>10} {'int8':>10} {'int16x8':>10}"
         )
         for stem, (kind, _) in cases.wanted.items():
             error, reason = cases.errors(stem)
             if error > TOLERANCE[kind]:
                 cases.failed.append(f"{stem}: {reason[:400] or f'error {error:.1e}'}")
+            if stem in cases.read and not reason and cases.read_errors(stem) > TOLERANCE["int8 read"]:
+                cases.failed.append(f"{stem} read back: differs by {cases.read_errors(stem):.1e} from ONNX Runtime")
             if kind == "float32":
                 name = stem.removeprefix("model_").removesuffix("_float32")
                 report = reports[stem]
@@ -194,7 +219,8 @@ def main() -> int:
                     cases.failed.append(f"{name} read back: error {reports[f'read_{name}']:.1e}")
                 half = cases.errors(f"model_{name}_float16")[0]
                 counts = (report.bytes, sum(report.ops.values()), report.ops["Transpose"])
-                found = (error, reports[f"read_{name}"], half)
+                small = (cases.errors(f"model_{name}_{k}")[0] for k in QUANTISED)
+                found = (error, reports[f"read_{name}"], half, *small)
                 print(name.ljust(22), *(f"{n:10,}" for n in counts), *(f"{x:10.1e}" for x in found))
         kinds = [kind for kind, _ in cases.wanted.values()]
         print(", ".join(f"{kinds.count(k)} {k}" for k in TOLERANCE), f"run; {len(cases.failed)} failed")

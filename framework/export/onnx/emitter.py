@@ -53,7 +53,7 @@ class Body:
 
 @dataclass
 class File:
-    """What all graphs of a file share: names, known tensors, and what could not be written."""
+    """What all graphs of a file share: names, known tensors, what could not be written, and what is quantised."""
 
     opset: int
     names: set[str] = field(default_factory=set)
@@ -61,6 +61,7 @@ class File:
     known: dict[Value, np.ndarray] = field(default_factory=dict)
     written: dict[tuple, str] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    plan: Any = None
 
     def unique(self, name: str) -> str:
         """A name that nothing has, made of one that is wanted."""
@@ -183,8 +184,18 @@ class Emitter:
     # ---- forms
 
     def give(self, value: Value, name: str, perm: Sequence[int] | None = None) -> None:
-        """Notes the tensor that holds a value, with its axes in the order `perm`."""
-        self._forms[value] = {_perm(value, perm): name}
+        """Notes the tensor that holds a value, with its axes in the order `perm`; rounded if it is quantised."""
+        stored = self.stored(value)
+        self._forms[value] = {_perm(value, perm): name if stored is None else self.rounded(name, stored)}
+
+    def stored(self, value: Value) -> Any:
+        """How a value is stored as integers, or None."""
+        return None if self.file.plan is None else self.file.plan.values.get(value)
+
+    def rounded(self, name: str, stored: Any) -> str:
+        """A tensor through the integers that it is stored as."""
+        given = [self.constant(stored.scale, np.float32), self.constant(stored.zero, stored.dtype)]
+        return self.node("DequantizeLinear", [self.node("QuantizeLinear", [name, *given]), *given])
 
     def forms(self, value: Value) -> dict[Perm, str]:
         """The tensors that hold a value, by the order of their axes."""
@@ -206,6 +217,8 @@ class Emitter:
                 made = self.reshape(name, *([value.shape[a] for a in perm] for perm in (have, wanted)))
             else:
                 made = self.transpose(name, [have.index(axis) for axis in wanted])
+            stored = self.stored(value)
+            made = made if stored is None else self.rounded(made, stored)
             self._forms[value] = forms = {**forms, wanted: made}
         return forms[wanted]
 
@@ -225,8 +238,13 @@ class Emitter:
         """The array of a constant in a layout of its own, named after the constant; `key` tells layouts apart."""
         key = (value, *key)
         if key not in self.file.written:
-            name = None if value.name.startswith("const") else value.name
-            self.file.written[key] = self.constant(np.ascontiguousarray(array).reshape(array.shape), name=name)
+            name, stored = None if value.name.startswith("const") else value.name, self.stored(value)
+            array = np.ascontiguousarray(array).reshape(array.shape)
+            made = self.constant(array if stored is None else stored.store(array), name=name)
+            if stored is not None:
+                given = [made, self.constant(stored.scale, np.float32), self.constant(stored.zero, stored.dtype)]
+                made = self.node("DequantizeLinear", given)
+            self.file.written[key] = made
         return self.file.written[key]
 
     def choose(self, values: Sequence[Value], rank: int) -> Perm:
@@ -251,7 +269,8 @@ class Emitter:
         if not lead:
             return self.take(value, perm)
         wide = self.node("Unsqueeze", [self.take(value), self.ints(*range(lead))])
-        return self.transpose(wide, perm)
+        made, stored = self.transpose(wide, perm), self.stored(value)
+        return made if stored is None else self.rounded(made, stored)
 
     # ---- sizes, as vectors of one int64
 
@@ -336,6 +355,11 @@ class Emitter:
 
     def _instruction(self, instr: Instr) -> None:
         outer_path, self.path = self.path, instr.path or self.path
+        if self.file.plan is not None and id(instr) in self.file.plan.absorbed:
+            perm, name = self.current(self.file.plan.absorbed[id(instr)])
+            self.give(instr.output, name, perm)
+            self.path = outer_path
+            return
         rule = self.target.find(instr)
         try:
             if rule is None:

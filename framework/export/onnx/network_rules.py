@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from lamina.export.onnx.emitter import Body, Emitter, Perm, free
+from lamina.export.onnx.quantize import bias as quantised_bias
+from lamina.export.onnx.quantize import kernel as quantised_kernel
+from lamina.export.onnx.quantize import product, works_on_integers
 from lamina.export.onnx.rules import WIDER
 from lamina.export.onnx.table import TABLE
 from lamina.export.rules import Unsupported
@@ -18,10 +21,14 @@ TIME_FIRST = (1, 0, 2)
 
 
 @TABLE.rule("MatMul")
-def _matmul(e: Emitter, instr: Instr, x: str, y: str) -> str:
+@free
+def _matmul(e: Emitter, instr: Instr) -> None:
+    if works_on_integers(e, instr) and e.known(instr.inputs[1]) is not None and len(instr.inputs[1].shape) == 2:
+        return product(e, instr)
     dtype = instr.output.dtype
     wide = WIDER.get(dtype, dtype)
-    return e.cast(e.node("MatMul", [e.cast(x, dtype, wide), e.cast(y, dtype, wide)]), wide, dtype)
+    y = e.node("MatMul", [e.cast(e.take(v), dtype, wide) for v in instr.inputs])
+    e.give(instr.output, e.cast(y, wide, dtype))
 
 
 # ---- convolutions and pooling: channels first
@@ -35,6 +42,14 @@ def first(value: Value) -> Perm:
 
 def _pads(pads: Sequence[Sequence[int]]) -> list[int]:
     return [int(p[0]) for p in pads] + [int(p[1]) for p in pads]
+
+
+def _weights(e: Emitter, instr: Instr, layout: Callable[[Any], Any], axis: int) -> list[str] | None:
+    """Weights and bias of a convolution of integers, channels of the output along `axis`; None for one of floats."""
+    if not works_on_integers(e, instr):
+        return None
+    name, scale = quantised_kernel(e, instr, layout, axis, instr.op)
+    return [name, *(quantised_bias(e, value, instr.inputs[0], scale) for value in instr.inputs[2:])]
 
 
 def _attributes(instr: Instr, kernel: Sequence[Any]) -> dict[str, Any]:
@@ -61,7 +76,9 @@ def _activated(e: Emitter, instr: Instr, y: str) -> str:
 def _conv(e: Emitter, instr: Instr) -> None:
     x, kernel, *bias = instr.inputs
     n = len(kernel.shape) - 2
-    given = [e.take(x, first(x)), e.take(kernel, (n + 1, n, *range(n))), *map(e.take, bias)]
+    order = (n + 1, n, *range(n))
+    weights = _weights(e, instr, lambda array: array.transpose(order), 0)
+    given = [e.take(x, first(x)), *(weights or [e.take(kernel, order), *map(e.take, bias)])]
     group = int(instr.attrs.get("groups", 1))
     attributes = _attributes(instr, kernel.shape[:n])
     y = e.node("Conv", given, group=group, pads=_pads(instr.attrs["pads"]), **attributes)
@@ -77,11 +94,12 @@ def _depthwise(e: Emitter, instr: Instr) -> None:
     n = len(taps)
     order, shape = (n, n + 1, *range(n)), (channels * multiplier, 1, *taps)
     known = e.known(kernel)
-    if known is not None:
-        weight = e.weight(kernel, known.transpose(order).reshape(shape), "depthwise")
-    else:
-        weight = e.node("Reshape", [e.take(kernel, order), e.ints(*shape)])
-    given = [e.take(x, first(x)), weight, *map(e.take, bias)]
+    weights = _weights(e, instr, lambda array: array.transpose(order).reshape(shape), 0)
+    if weights is None and known is not None:
+        weights = [e.weight(kernel, known.transpose(order).reshape(shape), "depthwise"), *map(e.take, bias)]
+    elif weights is None:
+        weights = [e.node("Reshape", [e.take(kernel, order), e.ints(*shape)]), *map(e.take, bias)]
+    given = [e.take(x, first(x)), *weights]
     attributes = _attributes(instr, taps)
     y = e.node("Conv", given, group=channels, pads=_pads(instr.attrs["pads"]), **attributes)
     e.give(instr.output, _activated(e, instr, y), first(x))
@@ -96,17 +114,19 @@ def _conv_transpose(e: Emitter, instr: Instr) -> None:
     pads = [(int(lo), int(hi)) for lo, hi in instr.attrs["pads"]]
     fill = [max(-lo, 0) for lo, _ in pads], [max(-hi, 0) for _, hi in pads]
     wide = any(map(any, fill))
-    given = [e.take(x, first(x)), e.take(kernel, (n + 1, n, *range(n)))]
+    order = (n + 1, n, *range(n))
+    weights = _weights(e, instr, lambda array: array.transpose(order), 1) or [e.take(kernel, order)]
+    given = [e.take(x, first(x)), weights[0]]
     cut = _pads([(max(lo, 0), max(hi, 0)) for lo, hi in pads])
     attributes = _attributes(instr, kernel.shape[:n])
     if not wide:
-        given += map(e.take, bias)
+        given += weights[1:] or map(e.take, bias)
     y = e.node("ConvTranspose", given, pads=cut, **attributes)
     if wide:
         amounts = e.ints(0, 0, *fill[0], 0, 0, *fill[1])
         y = e.node("Pad", [y, amounts, e.constant(0, instr.output.dtype)], mode="constant")
-        for value in bias:
-            y = e.node("Add", [y, e.align(value, first(x))])
+        for value in bias:  # along the axis of the channels, behind the batch
+            y = e.node("Add", [y, e.constant(np.reshape(_known(e, value), (-1,) + (1,) * n))])
     e.give(instr.output, _activated(e, instr, y), first(x))
 
 

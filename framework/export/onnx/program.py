@@ -43,7 +43,7 @@ class Program:
         self.state = State()
         self.held = self.tensors(model.graph)
         for name, array in self.held.items():
-            if array.size > _LARGE and array.dtype.kind not in "iub":
+            if array.size > _LARGE and (array.dtype.kind not in "iub" or array.dtype.name in ("int8", "uint8")):
                 self.state.variables[name] = array
 
     def tensors(self, graph: Any) -> dict[str, np.ndarray]:

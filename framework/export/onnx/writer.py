@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,13 @@ import numpy as np
 
 from lamina.checkpoint.files import replacing, sync_folder
 from lamina.core.checks import check_choice
+from lamina.core.errors import describe
+from lamina.export.calibrate import Calibration, ranges_of
+from lamina.export.mixed import LayerPrecision
 from lamina.export.onnx import array_rules, network_rules, rules  # noqa: F401  they fill the table
 from lamina.export.onnx.emitter import Body, Emitter, File, Node
 from lamina.export.onnx.half import halve
+from lamina.export.onnx.quantize import Plan, floats_of, plan
 from lamina.export.onnx.table import OPSETS, expands
 from lamina.export.onnx.tensors import EXTERNAL, NUMBERS, little_endian, onnx_package, to_tensor
 from lamina.export.report import ExportReport
@@ -33,6 +37,10 @@ OUTSIDE = 1024
 PASSES = ("constant_folding", "common_subexpressions", "patterns", "batch_norm_folding", "bias_fusion", "dead_code")
 """What is done to a graph before it is written; transposes are left to the emitter."""
 _ALIGNED = 4096
+ACTIVATION_TYPES = {"int8": ("uint8", "int8"), "int16x8": ("uint16", "int16")}
+"""Precisions of integers, and what activations can be in them; the first is the default."""
+WIDE_OPSET = 21
+"""The first that quantises to 16 bits."""
 
 
 def write_onnx(
@@ -40,6 +48,12 @@ def write_onnx(
     path: str | os.PathLike,
     opset: int = 17,
     precision: str = "float32",
+    representative_data: Any = None,
+    calibration: str = "minmax",
+    percentile: float = 99.99,
+    activation_type: str | None = None,
+    float_layers: Sequence[str] = (),
+    layer_precision: Mapping[str, str] | None = None,
     external_data: bool | None = None,
     optimize: bool = True,
     metadata: Mapping[str, str] | None = None,
@@ -50,7 +64,21 @@ def write_onnx(
         graphs: one graph by the name of its signature.
         path: the file.
         opset: the version of the op set, from 13 to 21.
-        precision: `"float32"`, or `"float16"` for weights and arithmetic; inputs and outputs stay float32.
+        precision: `"float32"`; `"float16"` for weights and arithmetic; `"int8"`: QuantizeLinear and DequantizeLinear
+            around the ops, from which runtimes make kernels of integers, weights of int8 with a scale for each channel
+            and biases of int32; `"int16x8"`: the same with activations of 16 bits, for which `opset=21` is needed.
+            Inputs and outputs stay float32; ops that stay so too stand in the report.
+        representative_data: for `"int8"` and `"int16x8"`: a Dataset, an array, or batches like those that the model
+            will see; see `lamina.export.calibrate.calibrate`.
+        calibration: how the ranges of activations are taken from it: `"minmax"`, `"percentile"` or `"mse"`; see
+            `lamina.export.calibrate.Calibration`.
+        percentile: for `calibration="percentile"`.
+        activation_type: `"uint8"` (the default) or `"int8"` for `"int8"`; `"uint16"` (the default) or `"int16"` for
+            `"int16x8"`. Each is asymmetric. ONNX Runtime makes kernels of integers from uint8 on all processors, from
+            int8 on those of Arm; processors of Intel without VNNI may cut off sums of uint8 times int8.
+        float_layers: with integers: paths of layers that stay in float32, or patterns of such, like `"block_*/expand"`.
+        layer_precision: with integers: `"float32"`, `"int8"` or `"int16x8"` by path or pattern of layers that have
+            another precision than the file; of several that fit the last counts.
         external_data: whether weights lie in a file beside the model, `path` with `.data` behind it; None for where
             the model would be larger than 2 GiB, which its format cannot hold.
         optimize: whether constants are folded, normalisation is folded into convolutions, and ops written in primitives
@@ -68,9 +96,42 @@ def write_onnx(
             f"export to onnx: an ONNX file holds one signature, got {sorted(graphs)}. Write each to a file of its own."
         )
     check_choice("export to onnx", "opset", opset, OPSETS)
-    check_choice("export to onnx", "precision", precision, ("float32", "float16"))
+    where = "export to onnx"
+    check_choice(where, "precision", precision, ("float32", "float16", *ACTIVATION_TYPES))
+    integers = precision in ACTIVATION_TYPES
+    if integers != (representative_data is not None):
+        raise ValueError(
+            f"{where}: precision='int8' or 'int16x8' and representative_data go together (batches that the ranges of "
+            f"all values are measured on), got precision={precision!r} and {describe(representative_data)}."
+        )
+    if not integers and (float_layers or layer_precision or activation_type is not None):
+        raise ValueError(
+            f"{where}: float_layers, layer_precision and activation_type need precision='int8' or 'int16x8', got "
+            f"{precision!r}."
+        )
+    if activation_type is not None:
+        check_choice(where, "activation_type", activation_type, ACTIVATION_TYPES[precision])
+    layers = LayerPrecision(where, precision, layer_precision or {}, float_layers, ("float32", *ACTIVATION_TYPES))
+    layers.check(graphs.values())
+    if "int16x8" in (precision, *(layer_precision or {}).values()) and opset < WIDE_OPSET:
+        raise ValueError(
+            f"{where}: activations of 16 bits are known from opset={WIDE_OPSET} on, got opset={opset}. Pass "
+            f"opset={WIDE_OPSET}."
+        )
+    measured = Calibration(calibration, percentile)
     ((signature, graph),) = graphs.items()
-    written = _Written(graph, opset, precision, optimize)
+
+    def types(path: str) -> np.dtype | None:
+        chosen = layers(path)
+        own = activation_type if chosen == precision else None
+        return np.dtype(own or ACTIVATION_TYPES[chosen][0]) if chosen in ACTIVATION_TYPES else None
+
+    def quantised(ready: Any) -> Plan:
+        data = representative_data
+        bits = lambda path: 16 if layers(path) == "int16x8" else 8  # noqa: E731
+        return plan(ready, ranges_of({signature: ready}, data, measured, bits, where), types)
+
+    written = _Written(graph, opset, precision, optimize, quantised if integers else None)
     size = sum(array.nbytes for array in written.file.tensors.values())
     external = size > MOST_BYTES if external_data is None else external_data
     path = Path(path)
@@ -95,9 +156,12 @@ class _Written:
         opset: the version of the op set.
         precision: "float32" or "float16".
         optimize: whether the passes are run.
+        quantised: makes the plan of what is stored as integers of the graph as it is written.
     """
 
-    def __init__(self, graph: GraphBase, opset: int, precision: str, optimize: bool):
+    def __init__(
+        self, graph: GraphBase, opset: int, precision: str, optimize: bool, quantised: Callable[[Any], Plan] | None
+    ):
         if optimize:
             graph = run_passes(graph, PASSES)
         graph = expand(graph, lambda instr: expands(instr, graph, opset))
@@ -106,7 +170,7 @@ class _Written:
         if precision == "float16":
             graph = halve(graph)
         self.graph, self.opset, self.precision = graph, opset, precision
-        self.file = File(opset)
+        self.file = File(opset, plan=None if quantised is None else quantised(graph))
         e = Emitter(self.file)
         self.inputs = [self.file.unique(name) for name in graph.input_names]
         self.outputs = [self.file.unique(name) for name in graph.output_names]
@@ -187,11 +251,12 @@ class _Written:
             path=path,
             bytes=size,
             parameters=sum(int(np.size(a)) for a in arrays),
-            precision=dtypes.most_common(1)[0][0] if dtypes else self.precision,
+            precision=dtypes.most_common(1)[0][0] if dtypes and self.file.plan is None else self.precision,
             ops=Counter(node.op for node in _all(self.nodes)),
             signatures={signature: (list(self.inputs), list(self.outputs))},
             fallbacks=[
-                ("", old, f"is named '{new}', since an input has its name") for new, old in self.renamed.items()
+                *(("", old, f"is named '{new}', since an input has its name") for new, old in self.renamed.items()),
+                *floats_of(self.file.plan),
             ],
         )
 

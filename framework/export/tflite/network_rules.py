@@ -11,7 +11,7 @@ from lamina.export.rules import Unsupported
 from lamina.export.tflite.emitter import Emitter, lazy
 from lamina.export.tflite.schema import ACTIVATIONS, SAME, VALID
 from lamina.export.tflite.table import TABLE
-from lamina.export.tflite.tensors import FLOAT32, INT16, INT32, INT64, Quant, Tensor
+from lamina.export.tflite.tensors import FLOAT32, INT8, INT16, INT32, INT64, Quant, Tensor
 from lamina.graph.ir import Instr, Value
 from lamina.ops.conv import same_pads
 
@@ -299,7 +299,7 @@ def _conv_transpose(e: Emitter, instr: Instr) -> Tensor:
     activation = instr.attrs.get("activation", "none")
     if not inside:
         y = e.node("ADD", [y, bias], y.shape)
-    if activation != "none" and e.integer is None:  # in integers the range of the output ends where the activation does
+    if activation != "none" and e.integer != INT8:  # in int8 the range of the output ends where the activation does
         y = e.node(activation.upper(), [y], y.shape)
     return y
 

@@ -7,21 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from lamina.export.calibrate import Ranges
+from lamina.export.calibrate import COARSEST, KEEPING, Ranges
 from lamina.export.tflite.emitter import QUANTISED, WIDE, Emitter
 from lamina.export.tflite.network_rules import Window
 from lamina.export.tflite.tensors import FIXED, FLOAT32, INT8, Quant, Tensor, of_range
 from lamina.graph.ir import Instr, Value
 
-COARSEST = 64.0
-"""Steps from which on values stay floats: masks add -1e9, and in the steps of such a range nothing else is left."""
 NARROW = frozenset("HardSwish LogSoftmax Gelu SpaceToDepth DepthToSpace".split())
 """Ops whose kernels know activations of int8, but not of int16."""
-KEEPING = frozenset(
-    "Reshape Transpose BroadcastTo Split Slice Pad Tile Reverse Gather GatherND SpaceToDepth DepthToSpace MaxPool "
-    "AveragePool Resize ReduceMax ReduceMin".split()
-)
-"""Ops whose output is stored as their input is."""
 OWN = (
     "Add Sub Mul Relu Relu6 LeakyRelu HardSwish HardSigmoid Gelu Silu Sigmoid Tanh Softmax LogSoftmax ReduceMean "
     "ReduceSum"

@@ -24,6 +24,7 @@ from lamina.export.tflite.schema import OPERATORS, VERSION
 from lamina.export.tflite.table import TABLE
 from lamina.export.tflite.tensors import FLOAT32
 from lamina.export.tflite.versions import min_runtime_version
+from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.passes.order import optimize
@@ -56,7 +57,8 @@ def write_tflite(
             channel; `"int16x8"` for activations of int16, symmetric about 0, and weights of int8. Ops that TFLite
             cannot compute in these integers stay in float32, and stand in the report.
         representative_data: for `"int8"` and `"int16x8"`: a Dataset, an array, or batches like those that the model
-            will see; see `lamina.export.calibrate.calibrate`. With several signatures a dict of them.
+            will see; see `lamina.export.calibrate.calibrate`. With several signatures a dict of them. A model that was
+            trained by `lamina.quantization.quantize_aware` needs none: its ranges are those that it learnt.
         calibration: how the ranges of activations are taken from it: `"minmax"`, `"percentile"` or `"mse"`; see
             `lamina.export.calibrate.Calibration`.
         percentile: for `calibration="percentile"`.
@@ -81,7 +83,8 @@ def write_tflite(
             raise ValueError(
                 f"{where}: {name}={given!r} needs precision={OUTSIDE[given]!r}, got precision={precision!r}."
             )
-    if integers != (representative_data is not None):
+    graphs, learnt = trained_ranges(graphs) if integers else (graphs, {})
+    if representative_data is None if integers and not learnt else representative_data is not None and not integers:
         raise ValueError(
             f"{where}: precision='int8' or 'int16x8' and representative_data go together (batches that the ranges of "
             f"all values are measured on), got precision={precision!r} and {describe(representative_data)}."
@@ -96,7 +99,10 @@ def write_tflite(
     layers.check(graphs.values())
     file = File(precision, {}, layers)
     if integers:
-        ranges = ranges_of(ready, representative_data, measured, lambda p: 16 if layers(p) == "int16x8" else 8, where)
+        bits = lambda p: 16 if layers(p) == "int16x8" else 8  # noqa: E731
+        data = representative_data
+        found = {} if data is None else ranges_of(ready, data, measured, bits, where)
+        ranges = {**found, **completed(ready, learnt)}
         file.plan = {
             dtype: {v: q for graph in ready.values() for v, q in plan(graph, ranges, dtype).items()}
             for dtype in ACTIVATION_TYPES.values()
