@@ -16,6 +16,7 @@ import numpy as np
 
 from lamina.cli.containers import open_container
 from lamina.cli.models import KINDS, Opened, open_model
+from lamina.cli.native import native, precision
 from lamina.cli.output import print_json, shown, table
 from lamina.graph.compare import type_text
 from lamina.graph.dims import shape_text
@@ -86,7 +87,7 @@ def _model(opened: Opened, layers: bool) -> dict[str, Any]:
     known["inputs"] = [{"name": n, "shape": s, "dtype": np.dtype(d).name} for n, (s, d) in opened.inputs.items()]
     if opened.code is not None:
         known["outputs"] = [{"name": name} for name in opened.outputs]
-        known["ops"] = dict(Counter(re.findall(r"\bstablehlo\.([a-z_]+)", opened.code)).most_common())
+        known["ops"] = dict(Counter(re.findall(r"\bstablehlo\.(?!return)([a-z_]+)", opened.code)).most_common())
         if layers:
             raise ValueError(f"'{opened.path}' is a compiled program (StableHLO), which has no layers.")
         return known
@@ -94,13 +95,15 @@ def _model(opened: Opened, layers: bool) -> dict[str, Any]:
     costs = graph.costs()
     outputs = zip(graph.output_names, graph.outputs, strict=True)
     known["outputs"] = [{"name": n, "shape": list(v.shape), "dtype": v.dtype.name} for n, v in outputs]
-    known["ops"] = dict(Counter(i.label for i in instructions(graph)).most_common())
+    own = native(opened.path, opened.format)
+    ops, dtypes = own or (Counter(i.label for i in instructions(graph)), Counter())
+    known["ops"] = dict(ops.most_common())
     arrays = [np.asarray(a) for a in graph.constants.values() if np.size(a) > 1]
-    dtypes: Counter[str] = Counter()
-    for array in arrays:
+    for array in arrays if own is None else ():
         dtypes[array.dtype.name] += array.size if is_floating(array.dtype) or array.dtype.kind in "iu" else 0
     known["parameters"] = sum(a.size for a in arrays)
-    known["precision"] = dtypes.most_common(1)[0][0] if dtypes else "float32"
+    known["precision"] = precision(dtypes)
+    known["stored"] = dict(dtypes.most_common())
     known["operations"] = sum(c.operations for c in costs)
     known["bytes_moved"] = sum(c.bytes for c in costs)
     if layers:
