@@ -28,6 +28,7 @@ _SUBMODULES = (
     "models",
     "ops",
     "optimizers",
+    "quantization",
     "random",
     "regularizers",
     "saving",
@@ -54,6 +55,7 @@ _NAMES = {
     "Variable": "state.variable",
     "load_frozen": "export.load",
     "purify": "state.frame",
+    "quantize_aware": "quantization.quantize_aware",
     "set_compile_cache": "executor.compile_cache",
 }
 

@@ -16,7 +16,7 @@ FOLDERS = {"lamina": ROOT / "framework", "lamina.datasets": ROOT / "datasets", "
 # Low to high: a module imports its own package or one further left.
 ORDER = (
     "core wire state ops random initializers activations regularizers constraints losses metrics optimizers executor "
-    "checkpoint graph layers export summary callbacks training models saving backend config dtype_policies "
+    "checkpoint graph layers export summary callbacks training models quantization saving backend config dtype_policies "
     "mixed_precision datasets estimators utils cli facade"
 ).split()
 MOST_LINES = 600

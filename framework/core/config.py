@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import inspect
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -259,6 +260,8 @@ def find_class(module: str, name: str, custom_objects: dict[str, Any] | None, fa
     if found is not None:
         return found
     guess = module.removeprefix("keras.").removeprefix("lamina.").removeprefix("src.")
+    if guess in registry.LAZY:
+        importlib.import_module(f"lamina.{guess}")
     for candidate in (family, guess, guess.split(".")[0], *registry.BUILTIN):
         if candidate in registry.BUILTIN and short in registry.BUILTIN[candidate]:
             return registry.BUILTIN[candidate][short]

@@ -13,6 +13,8 @@ from lamina.core.errors import did_you_mean
 
 # Built-in classes and functions by family ("layers", "optimizers.schedules") and name; filled as they are defined.
 BUILTIN: dict[str, dict[str, Any]] = {}
+# Families of classes that are loaded when a config names them.
+LAZY = frozenset({"quantization"})
 _custom: dict[str, Any] = {}
 _scope: ContextVar[dict[str, Any]] = ContextVar("custom_objects", default={})  # noqa: B039 - never mutated
 

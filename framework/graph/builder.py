@@ -40,6 +40,7 @@ class Builder:
         self.path = ""
         self.root: str | None = None
         self.keep: frozenset[str] = frozenset()
+        self.whole: frozenset[str] = frozenset()  # primitives that become custom ops, though they could be lowered
         self._names: dict[str, int] = {} if names is None else names
         self._made: dict[Value, Instr] = {}
         self._small: dict[tuple, Value] = {}

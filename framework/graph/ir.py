@@ -83,7 +83,7 @@ def is_floating(dtype: np.dtype) -> bool:
         >>> is_floating(np.dtype("float16")), is_floating(np.dtype("int32"))
         (True, False)
     """
-    return dtype.kind == "f" or dtype.name == "bfloat16"
+    return getattr(dtype, "kind", "") == "f" or dtype.name == "bfloat16"  # random keys have no kind
 
 
 def is_graph(attribute: Any) -> bool:

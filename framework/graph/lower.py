@@ -87,6 +87,10 @@ def _equation(b: Builder, eqn: Any, inputs: list[Value]) -> list[Value]:
     if name == "lamina_op":
         return marked(b, eqn.params["mark"], inputs)
     inner = _inner(eqn)
+    if name in b.whole and not (inner is not None and _clips(inner.jaxpr)):
+        run, sized = _binder(eqn)
+        made = b.custom(name, run, inputs, **({"sized": True} if sized else {}))
+        return made if isinstance(made, list) else [made]
     if inner is not None:
         return lower(b, inner.jaxpr, inner.consts, inputs)
     folded = _fold(b, eqn, inputs)
@@ -130,6 +134,15 @@ def _inner(eqn: Any) -> Any:
     return None
 
 
+def _clips(jaxpr: Any) -> bool:
+    """Whether a jaxpr does no more than cut off, as relu does: its own derivative is then as good as any."""
+    inner = [_inner(eqn) for eqn in jaxpr.eqns]
+    return all(
+        eqn.primitive.name in ("max", "min", "clamp") if sub is None else _clips(sub.jaxpr)
+        for eqn, sub in zip(jaxpr.eqns, inner, strict=True)
+    )
+
+
 def _binder(eqn: Any) -> tuple[Callable[..., Any], bool]:
     """An equation as a function of arrays, and whether it needs to be told the named sizes."""
     primitive, params = eqn.primitive, eqn.params
@@ -139,7 +152,9 @@ def _binder(eqn: Any) -> tuple[Callable[..., Any], bool]:
         def fill(leaf: Any) -> Any:
             return evaluate(str(leaf), sizes) if export.is_symbolic_dim(leaf) else leaf
 
-        return primitive.bind(*arrays, **(jax.tree.map(fill, params) if sized else params))
+        given = primitive.get_bind_params(jax.tree.map(fill, params) if sized else params)
+        functions, given = given if isinstance(given, tuple) else ((), given)  # older versions of jax
+        return primitive.bind(*functions, *arrays, **given)
 
     return run, sized
 

@@ -23,7 +23,12 @@ def infer(instr: Instr) -> list[tuple[tuple, np.dtype]]:
     run = instruction(instr, Symbols(names))
     out = jax.eval_shape(run, *specs)
     out = out if isinstance(out, (list, tuple)) else [out]
-    return [(tuple(dims_of(x.shape)), np.dtype(x.dtype)) for x in out]
+    return [(tuple(dims_of(x.shape)), _dtype(x)) for x in out]
+
+
+def _dtype(x: Any) -> Any:
+    """The dtype; that of random keys is one of jax alone."""
+    return x.dtype if jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended) else np.dtype(x.dtype)
 
 
 class Symbols(dict):

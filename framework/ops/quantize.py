@@ -34,7 +34,8 @@ def nudged_range(low: Any, high: Any, bits: int, narrow: bool) -> tuple[jax.Arra
 def _fake_quant(x: jax.Array, low: jax.Array, high: jax.Array, bits: int, narrow: bool) -> jax.Array:
     scale, least, most = nudged_range(low, high, bits, narrow)
     steps = jnp.floor((jnp.clip(x, least, most) - least) / scale + 0.5)
-    return jnp.where(high > low, (steps + jnp.round(least / scale)) * scale, jnp.zeros_like(x))
+    y = jnp.where(high > low, (steps + jnp.round(least / scale)) * scale, jnp.zeros_like(x))
+    return jnp.where(jnp.isfinite(high - low), y, x)
 
 
 @_fake_quant.defjvp
@@ -61,18 +62,19 @@ def fake_quant_with_min_max_vars(
 
     `y = scale * (round(clip(x, low, high) / scale))` with `scale = (max - min) / (2**num_bits - 1)`; the limits are
     moved by less than a step, so that 0 is one of the numbers. Inside the limits the gradient passes through as if
-    nothing were rounded; where x is clipped, the limit gets it. Choose min <= 0 <= max.
+    nothing were rounded; where x is clipped, the limit gets it. Choose min <= 0 <= max. Where a limit is infinite,
+    nothing is rounded.
 
     Shape:
         any -> the same
 
     Args:
         inputs: floats.
-        min_vals: the lower limit, or with `axis` one for each place along it.
+        min_vals: the lower limit, or with `axis` one for each place along it; without, it may broadcast.
         max_vals: the upper limit, likewise.
         num_bits: from 2 to 16.
         narrow_range: whether one number less is used, so that a range symmetric about 0 stays so.
-        axis: the axis of the limits; None for one range.
+        axis: the axis of the limits, if they are vectors.
 
     Raises:
         ValueError: `num_bits` is out of range.
