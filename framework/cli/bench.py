@@ -1,7 +1,7 @@
 """`lamina bench`: measures how long a model takes, for batches of several sizes, and how many samples a second it does.
 
-The time is that of a call with arrays of the host, by our executor. With --threads several callers run at once. Exit
-codes: 0, 2 for wrong usage or a bad file.
+The time is that of a call with arrays of the host, by our executor. With --threads several callers run at once.
+Exit codes: 0, 2 for wrong usage or a bad file.
 """
 
 from __future__ import annotations
