@@ -25,6 +25,7 @@ from lamina.export.onnx.table import OPSETS, expands
 from lamina.export.onnx.tensors import EXTERNAL, NUMBERS, little_endian, onnx_package, to_tensor
 from lamina.export.report import ExportReport
 from lamina.export.rules import ExportError, Gap
+from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.ir import Value
@@ -69,7 +70,8 @@ def write_onnx(
             and biases of int32; `"int16x8"`: the same with activations of 16 bits, for which `opset=21` is needed.
             Inputs and outputs stay float32; ops that stay so too stand in the report.
         representative_data: for `"int8"` and `"int16x8"`: a Dataset, an array, or batches like those that the model
-            will see; see `lamina.export.calibrate.calibrate`.
+            will see; see `lamina.export.calibrate.calibrate`. A model trained by `lamina.quantization.quantize_aware`
+            needs none: its ranges are those that it learnt.
         calibration: how the ranges of activations are taken from it: `"minmax"`, `"percentile"` or `"mse"`; see
             `lamina.export.calibrate.Calibration`.
         percentile: for `calibration="percentile"`.
@@ -99,7 +101,8 @@ def write_onnx(
     where = "export to onnx"
     check_choice(where, "precision", precision, ("float32", "float16", *ACTIVATION_TYPES))
     integers = precision in ACTIVATION_TYPES
-    if integers != (representative_data is not None):
+    graphs, learnt = trained_ranges(graphs) if integers else (graphs, {})
+    if representative_data is None if integers and not learnt else representative_data is not None and not integers:
         raise ValueError(
             f"{where}: precision='int8' or 'int16x8' and representative_data go together (batches that the ranges of "
             f"all values are measured on), got precision={precision!r} and {describe(representative_data)}."
@@ -129,7 +132,8 @@ def write_onnx(
     def quantised(ready: Any) -> Plan:
         data = representative_data
         bits = lambda path: 16 if layers(path) == "int16x8" else 8  # noqa: E731
-        return plan(ready, ranges_of({signature: ready}, data, measured, bits, where), types)
+        found = {} if data is None else ranges_of({signature: ready}, data, measured, bits, where)
+        return plan(ready, {**found, **completed({signature: ready}, learnt)}, types)
 
     written = _Written(graph, opset, precision, optimize, quantised if integers else None)
     size = sum(array.nbytes for array in written.file.tensors.values())
