@@ -23,7 +23,7 @@ _UNIONS = {number: name for name, number in OPTIONS.items()}
 
 
 def pack(table: str, values: Mapping[str, Any], size: int) -> bytes:
-    """The bytes of a FlatBuffer.
+    """The bytes of a FlatBuffer. Equal vectors of numbers are written once: the zero points of channels are many.
 
     Args:
         table: the name of the outermost table.
@@ -41,17 +41,17 @@ def pack(table: str, values: Mapping[str, Any], size: int) -> bytes:
             "Writing TFLite files needs the package 'flatbuffers'. Install it with: pip install 'lamina[tflite]'"
         ) from error
     builder = flatbuffers.Builder(size + 4096)
-    builder.Finish(_pack(builder, table, values), file_identifier=IDENTIFIER)
+    builder.Finish(_pack(builder, table, values, {}), file_identifier=IDENTIFIER)
     return bytes(builder.Output())
 
 
-def _pack(b: Any, table: str, values: Mapping[str, Any]) -> int:
+def _pack(b: Any, table: str, values: Mapping[str, Any], held: dict[Any, int]) -> int:
     fields = TABLES[table]
     offsets: dict[str, int] = {}
     for field in fields:
         value = values.get(field.name)
         if value is not None and field.kind not in NUMBERS:
-            offsets[field.name] = _offset(b, field.kind, value)
+            offsets[field.name] = _offset(b, field.kind, value, held)
     b.StartObject(len(fields))
     for slot, field in enumerate(fields):
         if field.name in offsets:
@@ -63,19 +63,23 @@ def _pack(b: Any, table: str, values: Mapping[str, Any]) -> int:
     return b.EndObject()
 
 
-def _offset(b: Any, kind: str, value: Any) -> int:
+def _offset(b: Any, kind: str, value: Any, held: dict[Any, int]) -> int:
     if kind == "str":
         return b.CreateString(value)
     if kind == "data":
         return _data(b, value)
     if kind == "union":
-        return _pack(b, *value)
+        return _pack(b, *value, held)
     if not kind.startswith("["):
-        return _pack(b, kind, value)
+        return _pack(b, kind, value, held)
     inner = kind[1:-1]
     if inner in NUMBERS:
-        return b.CreateNumpyVector(np.asarray(value, f"<{NUMBERS[inner][0]}"))
-    made = [_pack(b, inner, v) for v in value]
+        array = np.asarray(value, f"<{NUMBERS[inner][0]}")
+        key = inner, array.tobytes()
+        if key not in held:
+            held[key] = b.CreateNumpyVector(array)
+        return held[key]
+    made = [_pack(b, inner, v, held) for v in value]
     b.StartVector(4, len(made), 4)
     for offset in reversed(made):
         b.PrependUOffsetTRelative(offset)

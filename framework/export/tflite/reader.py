@@ -19,6 +19,7 @@ from lamina.export.tflite.flatbuffer import Reader, fields
 from lamina.export.tflite.read_ops import READ, branch, fake_quantise, loop
 from lamina.export.tflite.schema import CODES, DTYPES
 from lamina.graph.dims import BATCH
+from lamina.graph.trace import layer_of
 from lamina.wire.errors import DataLossError
 
 DEEPEST = 32
@@ -87,6 +88,8 @@ class Program:
         quant = entry.get("quantization") or {}
         scale, zeros = fields(quant, "scale"), fields(quant, "zero_point")
         zero = int(zeros[0]) if zeros else 0
+        if zeros and dtype.kind == "i" and not np.iinfo(dtype).min <= zero <= np.iinfo(dtype).max:
+            raise DataLossError(f"the zero point of a tensor of {dtype} is {zero}")
         scales = None
         if scale and dtype.kind == "i":
             axes = [1] * len(shape)
@@ -166,15 +169,22 @@ class Program:
             op = self.code(operator)
             try:
                 inputs = [get(i) for i in fields(operator, "inputs")]
-                out = self._operator(op, operator, inputs, depth)
                 places = fields(operator, "outputs")
-                for index, value in zip(places, out, strict=True):
-                    known[index] = self._stored(op, graph, index, value)
+                with layer_of(self._name(graph, places)):
+                    out = self._operator(op, operator, inputs, depth)
+                    for index, value in zip(places, out, strict=True):
+                        known[index] = self._stored(op, graph, index, value)
             except (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
                 if str(error).startswith("Operator "):
                     raise
                 raise ValueError(f"Operator {number} ({op}): {error}") from error
         return [get(i) for i in wanted]
+
+    def _name(self, graph: int, places: Sequence[int]) -> str:
+        """The name of an operator's first output; converters join the names of what they fused."""
+        tensors = fields(self.graphs[graph], "tensors")
+        known = len(places) and 0 <= places[0] < len(tensors)
+        return (tensors[places[0]].get("name") or "").partition(";")[0] if known else ""
 
     def _operator(self, op: str, operator: Mapping[str, Any], inputs: list[Any], depth: int) -> list[Any]:
         options = dict(operator["builtin_options"][1]) if "builtin_options" in operator else {}
