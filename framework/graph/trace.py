@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Collection, Sequence
@@ -15,7 +16,7 @@ from lamina.graph.builder import Builder
 from lamina.graph.dims import dims_of, names_in, spec_of
 from lamina.graph.graph import Graph
 from lamina.graph.lower import lower
-from lamina.ops.marking import marking
+from lamina.ops.marking import is_marking, marking
 from lamina.ops.symbol import VALUE_HINT, Symbol
 from lamina.state.frame import ScratchFrame, purify
 from lamina.state.variable import Variable
@@ -35,6 +36,24 @@ def tag(x: Any, name: str) -> Any:
         4.0
     """
     return checkpoint_name(x.value if isinstance(x, Variable) else x, name)
+
+
+def layer_of(name: str) -> Any:
+    """A context: in a trace, what is computed in it stands in the layer that a node is named after.
+
+    Args:
+        name: a node's name, such as `"encoder/dense/MatMul"`, whose layer is `encoder/dense`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> def program(x):
+        ...     with layer_of("head/Tanh"):
+        ...         return jnp.tanh(x)
+        >>> trace(program, (3,)).instrs[0].path
+        'head'
+    """
+    path = name.rpartition("/")[0]
+    return jax.named_scope(path) if path and is_marking() else contextlib.nullcontext()
 
 
 def trace(

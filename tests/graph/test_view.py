@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamina import Input, Sequential, layers
+from lamina import Input, Sequential, layers, ops
 from lamina.graph import trace
 from lamina.graph.compare import compare
 from lamina.graph.page import describe, histogram
@@ -149,6 +149,15 @@ def test_changed_weights_shapes_attributes_and_interface():
     assert "'first/kernel': float32 (4, 3) -> float32 (4, 5)" in texts
     sums = [trace(lambda x, axis=axis: x.sum(axis), (3, 3)) for axis in (0, 1)]
     assert ["axes: (0,) -> (1,)" in str(compare(*sums)) or "axis" in str(compare(*sums))] == [True]
+
+
+def test_what_files_round_is_no_difference():
+    def program(epsilon, shape):
+        bias = np.arange(3, dtype="float32").reshape(shape)
+        return trace(lambda x: ops.layer_normalization(x, epsilon=epsilon) + bias, (None, 3))
+
+    assert not compare(program(1e-3, (3,)), program(float(np.float32(1e-3)), (1, 3)))
+    assert compare(program(1e-3, (3,)), program(2e-3, (3,)))
 
 
 def test_moved_and_rewired_instructions():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from lamina.export.onnx.read_math import READ
 from lamina.export.onnx.read_recurrent import CONTROL
 from lamina.export.onnx.tensors import ExternalFiles, to_array
 from lamina.export.tensorflow.host_ops import State
+from lamina.graph.trace import layer_of
 
 DOMAINS = ("", "ai.onnx")
 DEEPEST = 32
@@ -73,7 +75,7 @@ class Program:
             if domain not in DOMAINS or (op not in READ and op not in CONTROL)
         }
         if unknown:
-            raise ValueError(f"{what}: the ops {listing(sorted(unknown), 'and')} cannot be run.")
+            raise ValueError(f"{what}: the ops {listing(sorted(map(str, unknown)), 'and')} cannot be run.")
 
     def needs_host(self, fetches: Sequence[str]) -> bool:
         """Whether something cannot be compiled: nothing here."""
@@ -97,11 +99,13 @@ class Program:
                 inputs.pop()
             attributes = Attributes(node, self.opset, lambda tensor: to_array(tensor, self.files))
             try:
-                if node.op_type in CONTROL:
-                    seen = {**outer, **own}
-                    out = CONTROL[node.op_type](lambda g, x, seen=seen: self._inner(g, x, seen), attributes, *inputs)
-                else:
-                    out = READ[node.op_type](attributes, *inputs)
+                with layer_of(node.name if isinstance(node.name, str) else ""):
+                    if node.op_type in CONTROL:
+                        seen = {**outer, **own}
+                        inner = functools.partial(self._inner, outer=seen)
+                        out = CONTROL[node.op_type](inner, attributes, *inputs)
+                    else:
+                        out = READ[node.op_type](attributes, *inputs)
             except (
                 TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError, OverflowError,
                 NotImplementedError,

@@ -15,6 +15,7 @@ from lamina.export.tensorflow.host_ops import HOST, Resource, State
 from lamina.export.tensorflow.node_attrs import Attrs
 from lamina.export.tensorflow.read_control import CONTROL
 from lamina.export.tensorflow.read_ops import READ
+from lamina.graph.trace import layer_of
 
 HANDLES = frozenset({"VarHandleOp", "HashTableV2", "MutableHashTableV2", "VariableV2", "Variable"})
 """Host ops that only name something, and so may stand in compiled code."""
@@ -180,7 +181,10 @@ class Program:
             node = body.nodes[name]
             inputs = [get(i) for i in body.inputs(name)]
             try:
-                with np.errstate(all="ignore"):  # what numpy computes of constants is not for the user to hear of
+                with (
+                    layer_of(name),
+                    np.errstate(all="ignore"),
+                ):  # what numpy computes of constants is not for the user to hear of
                     out = self._node(node, inputs, variables, control, depth)
             except (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
                 if str(error).startswith("Node '"):
