@@ -16,6 +16,7 @@ How a format is added:
 """
 
 from lamina.export.load import load_frozen
+from lamina.export.numerics import numerics
 from lamina.export.report import ExportReport
 from lamina.export.rules import TARGETS, ExportError, Gap, Target, Unsupported, compat, register_rule
 from lamina.export.save import save
@@ -31,6 +32,7 @@ __all__ = [
     "compat",
     "load_frozen",
     "load_saved_model",
+    "numerics",
     "register_rule",
     "save",
 ]

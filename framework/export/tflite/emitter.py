@@ -233,6 +233,11 @@ class Emitter:
             have[quant] = made
         return have[quant]
 
+    def found(self, value: Value) -> Tensor | None:
+        """The tensor that an instruction made of a value, or None; as integers if it is so at hand."""
+        stored = next(iter(self._stored.get(value, {}).values()), None)
+        return self._floats.get(value) if stored is None else stored
+
     def is_stored(self, value: Value) -> bool:
         """Whether a value is at hand as integers."""
         return bool(self._stored.get(value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,62 @@ def write_tflite(
         ValueError: an argument is wrong, or the file would be larger than 2 GiB.
         ModuleNotFoundError: the package `flatbuffers` is missing.
     """
+    made = assemble(
+        graphs,
+        precision=precision,
+        representative_data=representative_data,
+        calibration=calibration,
+        percentile=percentile,
+        input_type=input_type,
+        output_type=output_type,
+        float_layers=float_layers,
+        layer_precision=layer_precision,
+    )
+    with replacing(path) as out:
+        out.write(made.data)
+    arrays = {id(a): a for g in graphs.values() for a in g.constants.values() if np.size(a) > 1}
+    return ExportReport(
+        format="tflite",
+        path=os.fspath(path),
+        bytes=len(made.data),
+        parameters=sum(int(np.size(a)) for a in arrays.values()),
+        precision=precision,
+        ops=made.file.ops,
+        signatures={name: (list(g.input_names), list(g.output_names)) for name, g in graphs.items()},
+        fallbacks=list(dict.fromkeys(made.file.fallbacks)),
+    )
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A file in memory.
+
+    Attributes:
+        file: what its graphs share.
+        emitters: what wrote each graph, by signature: they know the tensors of values.
+        ready: the graphs as they were written.
+        data: the bytes.
+    """
+
+    file: File
+    emitters: dict[str, Emitter]
+    ready: dict[str, GraphBase]
+    data: bytes
+
+
+def assemble(
+    graphs: Mapping[str, GraphBase],
+    *,
+    precision: str = "float32",
+    representative_data: Any = None,
+    calibration: str = "minmax",
+    percentile: float = 99.99,
+    input_type: str = "float32",
+    output_type: str = "float32",
+    float_layers: Sequence[str] = (),
+    layer_precision: Mapping[str, str] | None = None,
+) -> Assembled:
+    """A file in memory; the arguments are those of `write_tflite`."""
     where = "export to tflite"
     check_choice(where, "precision", precision, PRECISIONS)
     integers = precision in ACTIVATION_TYPES
@@ -114,20 +171,7 @@ def write_tflite(
     ]
     if file.gaps:
         raise ExportError("tflite", file.gaps, CURE)
-    data = _bytes(file, signatures)
-    with replacing(path) as out:
-        out.write(data)
-    arrays = {id(a): a for g in graphs.values() for a in g.constants.values() if np.size(a) > 1}
-    return ExportReport(
-        format="tflite",
-        path=os.fspath(path),
-        bytes=len(data),
-        parameters=sum(int(np.size(a)) for a in arrays.values()),
-        precision=precision,
-        ops=file.ops,
-        signatures={name: (list(g.input_names), list(g.output_names)) for name, g in graphs.items()},
-        fallbacks=list(dict.fromkeys(file.fallbacks)),
-    )
+    return Assembled(file, emitters, ready, _bytes(file, signatures))
 
 
 def prepare(graph: GraphBase) -> GraphBase:
