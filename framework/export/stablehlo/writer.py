@@ -2,7 +2,8 @@
 
 Weights are arguments of a module: it stays small, loads in milliseconds, and one copy serves all signatures.
 
-    model.json                 signatures: names, shapes and dtypes of inputs and outputs, the weights' names
+    model.json                 signatures: names, shapes and dtypes of inputs and outputs, the weights' names, and the
+                               checksum (CRC-32C) of the module
     SIGNATURE.stablehlo        the module, as jax.export serialises it
     weights.index, .data-...   the weights, a checkpoint
 """
@@ -27,6 +28,7 @@ from lamina.graph.base import GraphBase
 from lamina.graph.dims import export_specs
 from lamina.graph.expand import instructions
 from lamina.graph.interpret import evaluate
+from lamina.wire.crc32c import crc32c
 from lamina.wire.errors import DataLossError
 
 VERSION = 1
@@ -63,6 +65,7 @@ def write_stablehlo(
             "inputs": [_described(n, v) for n, v in zip(graph.input_names, graph.inputs, strict=True)],
             "outputs": [_described(n, v) for n, v in zip(graph.output_names, graph.outputs, strict=True)],
             "weights": keys,
+            "crc32c": crc32c(modules[name]),
         }
         ops.update(i.label for i in instructions(graph))
     folder = Path(path)
@@ -162,9 +165,21 @@ def load_stablehlo(path: str | os.PathLike) -> dict[str, StableHLOFunction]:
         reader = load_checkpoint(folder / "weights")
         found = {}
         for name, entry in described["signatures"].items():
-            exported = export.deserialize(bytearray((folder / f"{name}.stablehlo").read_bytes()))
+            exported = _module(folder / f"{name}.stablehlo", entry["crc32c"])
             weights = [jax.numpy.asarray(reader.get_tensor(key)) for key in entry["weights"]]
             found[name] = StableHLOFunction(name, exported, weights, entry)
         return found
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, FileNotFoundError) as error:
+    except DataLossError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, FileNotFoundError) as error:
         raise DataLossError(f"'{path}' is no folder of StableHLO modules: {error!r}.") from error
+
+
+def _module(file: Path, checksum: int) -> Any:
+    data = file.read_bytes()
+    if crc32c(data) != checksum:
+        raise DataLossError(f"'{file}' does not fit its checksum in model.json: it is damaged. Export the model anew.")
+    try:
+        return export.deserialize(bytearray(data))
+    except Exception as error:  # whatever jax stumbles over in bytes that are none of its own
+        raise DataLossError(f"'{file}' is no module that jax can read: {error!r}.") from error

@@ -44,6 +44,8 @@ class LoadedFunction:
         self.inputs = {key: (shape, dtype) for key, (_, shape, dtype) in inputs.items()}
         self._fetches = dict(outputs)
         self.outputs = list(outputs)
+        if not outputs:
+            raise ValueError(f"signature '{name}' has no outputs.")
         program.check(list(outputs.values()), f"signature '{name}'")
         self.uses_host = program.needs_host(list(outputs.values()))
         self._compiled: Any = None
