@@ -16,7 +16,7 @@ from lamina.checkpoint.files import replacing
 from lamina.core.checks import check_choice, check_int
 from lamina.core.errors import describe
 from lamina.export.onnx.tensors import onnx_package
-from lamina.export.onnx.writer import write_onnx
+from lamina.export.onnx.writer import ACTIVATION_TYPES, WIDE_OPSET, write_onnx
 from lamina.export.qualcomm.kit import write_kit
 from lamina.export.qualcomm.op_trace import converted, rejected
 from lamina.export.qualcomm.provider import Conversion, ProviderError, convert, require, simulate
@@ -26,7 +26,7 @@ from lamina.export.rules import ExportError, Gap
 from lamina.export.static import rows, static
 from lamina.graph.base import GraphBase
 
-LIMITS = {"float32": 0.02, "float16": 0.02, "int8": 0.25}
+LIMITS = {"float32": 0.02, "float16": 0.02, "int8": 0.3, "int16x8": 0.05}
 """The largest difference, relative to the largest output, that is taken for rounding; the processor has float16."""
 SOC_MODEL = 69
 """The chip that is simulated by default. Without one, the simulator lacks many ops of floats, and is wrong in some."""
@@ -55,8 +55,9 @@ def write_dlc(
     Args:
         graphs: one graph by the name of its signature.
         path: the file.
-        precision: `"float32"`, `"float16"`, or `"int8"` for integers throughout.
-        representative_data: for `"int8"`: batches like those that the model will see; see
+        precision: `"float32"`, `"float16"`; `"int8"` for integers throughout, or `"int16x8"` for activations of 16
+            bits and weights of 8.
+        representative_data: for integers: batches like those that the model will see; see
             `lamina.export.calibrate.calibrate`. If given, the first of them are also what the model is tried with.
         batch_size: the size of the batch, where it was left open.
         sizes: other sizes of inputs that were left open, by name.
@@ -74,10 +75,11 @@ def write_dlc(
     """
     check_choice(_WHERE, "precision", precision, tuple(LIMITS))
     check_int(_WHERE, "soc_model", soc_model, 1)
-    if precision == "int8" and representative_data is None:
+    integers = precision in ACTIVATION_TYPES
+    if integers and representative_data is None:
         raise ValueError(
-            f"{_WHERE}: precision='int8' needs representative_data, batches that the ranges of all values are measured "
-            f"on, got {describe(representative_data)}."
+            f"{_WHERE}: precision={precision!r} needs representative_data, batches that the ranges of all values are "
+            f"measured on, got {describe(representative_data)}."
         )
     if representative_data is not None:
         check_repeats(representative_data, _WHERE)
@@ -88,7 +90,9 @@ def write_dlc(
     require(_WHERE)
     ((signature, graph),) = graphs.items()
     fixed = static(graph, batch_size, sizes, _WHERE)
-    if precision == "int8":
+    if precision == "int16x8":
+        options.setdefault("opset", WIDE_OPSET)
+    if integers:
         options["representative_data"] = list(rows(graph, fixed, representative_data))
     path = Path(path)
     with tempfile.TemporaryDirectory() as name:
