@@ -36,9 +36,10 @@ from lamina.graph.interpret import call  # noqa: E402
 
 SIDE = Path(__file__).parent / "onnx_side.py"
 TOLERANCE = {
-    "float32": 1e-5, "float16": 5e-3, "opsets": 1e-5, "layers": 2e-5, "ops": 2e-5, "uint8": 0.25, "int8": 0.25,
-    "int16x8": 0.1, "int8 read": 0.02,
+    "float32": 1e-5, "float16": 5e-3, "opsets": 1e-5, "layers": 2e-5, "ops": 2e-5, "uint8": 0.3, "int8": 0.3,
+    "int16x8": 0.1, "int8 read": 0.05,
 }  # fmt: skip
+"""Relative to the largest element; of integers for weights of random numbers, which are harder than trained ones."""
 QUANTISED = {
     "uint8": {"precision": "int8"},
     "int8": {"precision": "int8", "activation_type": "int8", "calibration": "mse"},

@@ -28,6 +28,8 @@ OWN = frozenset(
 """Ops that are computed in integers, besides products."""
 SEVERAL = frozenset({"Concat", "Maximum", "Minimum"})
 """Ops that are computed in integers if an operand is at hand as such."""
+FIXED = {"Softmax": (0, 1), "Sigmoid": (0, 1), "Tanh": (-1, 1)}
+"""Ops whose values have limits of their own."""
 _MOST_STORED = 2**30
 
 
@@ -116,12 +118,21 @@ def plan(graph: Any, ranges: Ranges, types: Callable[[str], np.dtype | None]) ->
         for value in instr.outputs:
             made.final[value] = last = _last(made, users, value)
             same = made.values.get(instr.inputs[0]) if instr.op in KEEPING else None
-            made.values.setdefault(last, same or of_range(*limits[last], kind))
+            made.values.setdefault(last, same or _fixed(instr.op, kind) or of_range(*limits[last], kind))
     working = made.instrs | set(made.absorbed)
     made.floats = [
         i for i in graph.instrs if id(i) not in working and any(v.dtype == FLOAT32 for v in (*i.inputs, *i.outputs))
     ]
     return made
+
+
+def _fixed(op: str, kind: np.dtype) -> Stored | None:
+    """How an op whose values have limits of their own is stored: kernels of integers take no other way."""
+    if op not in FIXED:
+        return None
+    low, high = FIXED[op]
+    steps = 2 ** (8 * kind.itemsize)
+    return of_range(low, high - (high - low) / steps, kind)
 
 
 def _wanted(instr: Instr, graph: Any, limits: Ranges) -> bool:
