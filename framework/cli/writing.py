@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,30 @@ def _value(text: str) -> Any:
         return {"True": True, "False": False, "None": None}.get(text, text)
 
 
-def write(opened: Opened, path: str, format: str, given: dict[str, Any], as_json: bool) -> int:
-    """Writes a model and prints the report, or all gaps; returns the exit code."""
+def write(
+    opened: Opened,
+    path: str,
+    format: str,
+    given: dict[str, Any],
+    as_json: bool,
+    more: Mapping[str, Any] | None = None,
+) -> int:
+    """Writes a model and prints the report, or all gaps; returns the exit code.
+
+    Args:
+        opened: the model.
+        path: what to write.
+        format: the format.
+        given: options of the format's writer.
+        as_json: whether to print JSON.
+        more: what else stands in the JSON.
+    """
     try:
         report = save(opened.graph, None, path, format, **given)
     except ExportError as error:
         return print_gaps(error, format, as_json)
     if as_json:
-        print_json({**report_of(report), "original_bytes": opened.size})
+        print_json({**report_of(report), "original_bytes": opened.size, **(more or {})})
         return 0
     print(report)
     if opened.size:

@@ -149,6 +149,17 @@ def test_convert_and_quantize(lamina_command, folder):
     assert "Pass --representative" in lamina_command("quantize m.keras c.tflite", code=2)
 
 
+def test_quantize_tells_the_error_of_each_layer(lamina_command, folder):
+    out = lamina_command("quantize m.keras n.tflite --representative data.npz --numerics --json")
+    assert out["precision"] == "int8"
+    layers_told = json.dumps(out["numerics"])
+    assert "stem" in layers_told and "head" in layers_told
+    text = lamina_command("quantize m.onnx n.onnx --representative data.npz --numerics errors.svg")
+    assert "stem" in text and text.startswith("onnx 'n.onnx'")
+    assert (folder / "errors.svg").read_text().lstrip().startswith("<")
+    assert "Pass --representative" in lamina_command("quantize m.keras n.tflite --precision float16 --numerics", code=2)
+
+
 def test_diff_finds_what_differs(lamina_command, folder):
     assert "equal" in lamina_command("diff m.keras m.keras")
     model = lamina.models.load_model(folder / "m.keras")

@@ -14,6 +14,13 @@ def test_demo_trains_to_the_promised_accuracy(tmp_path, capsys):
     out = capsys.readouterr().out
     accuracy = float(re.search(r"Accuracy on held-out digits: ([\d.]+)%", out)[1])
     assert accuracy >= 97
+    sizes = {}
+    for name in ("SavedModel", "TFLite int8"):
+        path, size, exported = re.search(rf"{name}: (\S+), ([\d,]+) bytes, accuracy ([\d.]+)%", out).groups()
+        sizes[name] = int(size.replace(",", ""))
+        assert abs(float(exported) - accuracy) <= 1
+    assert sizes["TFLite int8"] == (tmp_path / "digits.tflite").stat().st_size
+    assert sizes["TFLite int8"] < 0.32 * sizes["SavedModel"] and (tmp_path / "saved_model" / "saved_model.pb").is_file()
     assert (tmp_path / "learning_curve.png").stat().st_size > 5000
     from lamina.cli.demo import build_model
 

@@ -1,5 +1,8 @@
 """An interrupted demo goes on where it was."""
 
+import json
+import re
+
 from lamina.callbacks.backup_and_restore import BackupAndRestore
 from lamina.cli.main import main
 
@@ -21,3 +24,11 @@ def test_interrupted_demo_goes_on(tmp_path, capsys, monkeypatch):
     assert "Going on from" in out
     assert "Epoch 3/3" in out and "Epoch 2/3" not in out
     assert not list(tmp_path.glob("run/*"))
+    assert re.search(r"TFLite int8: \S+, [\d,]+ bytes, accuracy [\d.]+%", out)
+
+
+def test_figures_as_json(tmp_path, capsys):
+    assert main(["demo", "--folder", str(tmp_path), "--epochs", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["files"]) == {"SavedModel", "TFLite int8"}
+    assert all(known["bytes"] > 1000 and 0 < known["accuracy"] <= 1 for known in found["files"].values())
