@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lamina.core.checks import check_choice
+from lamina.core.checks import check_choice, unknown_arguments
 from lamina.export.micro.writer import write_micro
 from lamina.export.onnx.writer import write_onnx
 from lamina.export.qualcomm.kit import write_kit
@@ -69,7 +70,8 @@ def save(
 
     Raises:
         ExportError: ops cannot be written; the message lists them by layer.
-        ValueError: the format or an option is unknown, or the function cannot be traced.
+        ValueError: the format is unknown, or the function cannot be traced.
+        TypeError: the format has no such option.
 
     Example:
         >>> import os, tempfile
@@ -85,6 +87,9 @@ def save(
     format = ALIASES.get(format, format)
     check_choice("export.save", "format", format, FORMATS)
     target, writer = FORMATS[format]
+    known = [n for n in inspect.signature(writer).parameters if n not in ("graphs", "path")]
+    if unknown := [n for n in options if n not in known]:
+        raise unknown_arguments(f"export to {format}", unknown, known)
     keep = TARGETS[target].own if target in TARGETS else {}
     wanted: dict[str, Any] = {} if fn is None else {DEFAULT: (fn, specs)}
     wanted.update(signatures or {})
