@@ -47,6 +47,9 @@ def run(options: Any) -> int:
     for size in sizes:
         inputs = batches_of(inputs_of(options, opened.inputs, size), size)
         feed = inputs[0] if inputs else {}  # a model without inputs
+        held = max((len(a) for a in feed.values() if a.ndim), default=size)
+        if held != size:
+            raise ValueError(f"--batch {size}: the model, or the data, has a batch of {held}.")
         rows.append(measure(opened, feed, size, options.threads, options.seconds))
     if options.json:
         print_json({"model": options.model, "threads": options.threads, "results": rows})

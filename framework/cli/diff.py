@@ -91,7 +91,7 @@ def compared_outputs(
 
 
 def _layers(before: Any, after: Any, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The difference of what each common instruction makes, the worst first."""
+    """The difference of what each common instruction makes, the worst first; other orders of axes are left out."""
     pairs = [
         (new, old)
         for new, old in compare(before, after).pairs.items()
@@ -101,6 +101,8 @@ def _layers(before: Any, after: Any, inputs: Mapping[str, Any]) -> list[dict[str
     second = after.run([new.output for new, _ in pairs], fitted(inputs, dict.fromkeys(after.input_names)))
     rows = []
     for (new, _), want, got in zip(pairs, first, second, strict=True):
+        if np.shape(got) != np.shape(want):
+            continue
         gap, ratio = largest_gap(got, want)
         rows.append({"layer": new.path, "op": new.label, "largest_difference": gap, "relative": ratio})
     return sorted(rows, key=lambda row: -row["relative"])

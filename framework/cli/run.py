@@ -6,6 +6,8 @@ Exit codes: 0, 2 for wrong usage or a bad file.
 from __future__ import annotations
 
 import argparse
+import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,8 +40,7 @@ def run(options: Any) -> int:
     inputs = inputs_of(options, opened.inputs, options.batch)
     outputs = _fetched(opened, options.fetch, inputs) if options.fetch else opened.call(inputs)
     if options.output is not None:
-        with replacing(options.output) as file:
-            np.savez(file, **outputs)
+        save_arrays(options.output, outputs)
     found = {name: figures(array) for name, array in outputs.items()}
     if options.json:
         more = {n: {**found[n], "values": np.asarray(a)} for n, a in outputs.items()} if options.values else found
@@ -60,6 +61,17 @@ def run(options: Any) -> int:
 def _fetched(opened: Opened, names: list[str], inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     out = opened.graph.run(list(names), inputs)
     return dict(zip(names, map(np.asarray, out), strict=True))
+
+
+def save_arrays(path: str, arrays: Mapping[str, Any]) -> None:
+    """Writes an .npz file; names are free, as those of `numpy.savez` are not, and bfloat16 becomes float32."""
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            array = np.asarray(array)
+            array = array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+            array = array.astype(np.bytes_) if array.dtype == object else array
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def figures(array: Any) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class _Page:
 
     def add_removed(self, graph: Any, difference: Difference, after: Mapping[Value, int]) -> None:
         """Adds what the first of two graphs alone has, and its edges to what both have."""
-        places = {}
+        places: dict[Value, int] = {}
         for new, old in difference.pairs.items():
             places.update((v, self._node_of[new]) for v in old.outputs)
         for name, value in zip(graph.input_names, graph.inputs, strict=True):

@@ -82,6 +82,17 @@ def test_run_on_random_inputs_raw_files_and_parts(lamina_command, folder):
     assert "(1, 4, 4, 4)" in lamina_command("run m.keras --data one.npy --fetch stem")
 
 
+def test_outputs_of_any_name_are_written(lamina_command, folder):
+    (folder / "named.py").write_text(
+        "import jax.numpy as jnp\n"
+        "def make():\n    return lambda x: {'file': x + 1, 'low': x.astype(jnp.bfloat16)}, [(None, 2)]\n"
+    )
+    lamina_command("run named.py:make --batch 2 -o named.npz")
+    found = np.load(folder / "named.npz")
+    assert sorted(found.files) == ["file", "low"] and found["low"].dtype == np.float32
+    np.testing.assert_allclose(found["file"] - 1, found["low"], atol=0.01)
+
+
 @pytest.mark.parametrize("name", READABLE)
 def test_info_of_every_format(lamina_command, folder, name):
     out = lamina_command(f"info {name} --json")
@@ -193,6 +204,8 @@ def test_bench_and_profile(lamina_command):
     assert all(r["calls"] >= 2 and 0 < r["min"] <= r["p50"] <= r["p99"] <= r["max"] for r in out["results"])
     assert "samples/s" in lamina_command("bench m.keras --seconds 0.05")
     assert "--batch must be" in lamina_command("bench m.keras --batch 1,x", code=2)
+    lamina_command("export m.keras fixed.pb --batch 2")
+    assert "has a batch of 2" in lamina_command("bench fixed.pb --batch 4", code=2)
     out = lamina_command("profile m.keras --repeat 2 --json")
     assert {row["op"] for row in out["rows"]} >= {"Conv", "Relu", "MatMul"} and out["whole"] > 0
     assert sum(row["share"] for row in out["rows"]) == pytest.approx(1)
