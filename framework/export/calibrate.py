@@ -24,6 +24,10 @@ KEEPING = frozenset(
     "AveragePool Resize ReduceMax ReduceMin".split()
 )
 """Ops whose output is stored as their input is."""
+MOVING = frozenset(
+    "Reshape Transpose BroadcastTo Split Slice Pad Tile Reverse SpaceToDepth DepthToSpace Identity".split()
+)
+"""Ops that compute nothing: in which type they move elements is no matter of precision."""
 COARSEST = 64.0
 """Steps from which on values stay floats: masks add -1e9, and in the steps of such a range nothing else is left."""
 BATCH_ROWS = 32

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lamina.export.calibrate import COARSEST, KEEPING, Ranges
+from lamina.export.calibrate import COARSEST, KEEPING, MOVING, Ranges
 from lamina.export.onnx.emitter import Emitter
 from lamina.export.rules import Unsupported
 from lamina.graph.ir import Instr, Value
@@ -273,4 +273,5 @@ def product(e: Emitter, instr: Instr) -> None:
 
 def floats_of(made: Plan | None) -> list[tuple[str, str, str]]:
     """What stays in floats, for the report."""
-    return [] if made is None else list(dict.fromkeys((i.path, i.label, "computed in float32") for i in made.floats))
+    found = [] if made is None else [i for i in made.floats if i.op not in MOVING]
+    return list(dict.fromkeys((i.path, i.label, "computed in float32") for i in found))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.export.calibrate import MOVING
 from lamina.export.rules import Gap, Target, Unsupported
 from lamina.export.tflite.schema import ACTIVATIONS, OPERATORS, OPTIONS, TYPES
 from lamina.export.tflite.table import TABLE
@@ -385,6 +386,7 @@ class Emitter:
         if (
             self.file.precision in ACTIVATION_TYPES
             and self.integer is None
+            and instr.op not in MOVING
             and any(v.dtype == FLOAT32 for v in instr.inputs)
         ):
             self.file.fallbacks.append((instr.path, instr.label, "computed in float32"))

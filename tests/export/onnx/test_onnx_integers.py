@@ -5,6 +5,7 @@ import pytest
 
 import lamina
 from lamina import Input, Model, Sequential, export, layers, load_frozen, ops
+from lamina.graph.interpret import call
 
 onnx = pytest.importorskip("onnx")
 RNG = np.random.default_rng(7)
@@ -12,6 +13,9 @@ RNG = np.random.default_rng(7)
 
 def floats(*shape):
     return RNG.normal(size=shape).astype("float32")
+
+
+IMAGES = floats(1, 8, 8, 3)
 
 
 def image_model():
@@ -49,10 +53,18 @@ def written(tmp_path, fn, specs=None, **options):
     return path, export.save(fn, specs, path, format="onnx", **options)
 
 
+WIDE = {"precision": "int16x8", "opset": 21}
+
+
 @pytest.mark.parametrize(
-    "options, dtype", [({}, "uint8"), ({"activation_type": "int8"}, "int8"), ({"precision": "int16x8", "opset": 21}, "uint16"),
-                       ({"precision": "int16x8", "opset": 21, "activation_type": "int16"}, "int16")],
-)  # fmt: skip
+    "options, dtype",
+    [
+        ({}, "uint8"),
+        ({"activation_type": "int8"}, "int8"),
+        (WIDE, "uint16"),
+        ({**WIDE, "activation_type": "int16"}, "int16"),
+    ],
+)
 def test_each_product_stands_between_integers(options, dtype, tmp_path):
     net, x = image_model(), floats(16, 8, 8, 3)
     path, report = written(tmp_path, net, **{"precision": "int8", **options}, representative_data=x)
@@ -189,7 +201,7 @@ def test_a_file_of_integers_becomes_a_graph_again(tmp_path):
     net, x = image_model(), floats(8, 8, 8, 3)
     path, _ = written(tmp_path, net, precision="int8", representative_data=x)
     loaded = load_frozen(path)
-    (got,) = loaded.to_graph()(x) if callable(loaded.to_graph()) else loaded.to_graph().run(feeds={"image": x})
+    (got,) = call(loaded.to_graph(), x)
     np.testing.assert_allclose(got, loaded(x), atol=1e-5)
 
 
@@ -197,14 +209,14 @@ def test_a_file_of_integers_becomes_a_graph_again(tmp_path):
     "options, message",
     [
         ({"precision": "int8"}, "representative_data go together"),
-        ({"representative_data": floats(1, 8, 8, 3)}, "representative_data go together"),
-        ({"precision": "int16x8", "representative_data": floats(1, 8, 8, 3)}, "known from opset=21 on, got opset=17"),
+        ({"representative_data": IMAGES}, "representative_data go together"),
+        ({"precision": "int16x8", "representative_data": IMAGES}, "known from opset=21 on, got opset=17"),
         ({"activation_type": "uint8"}, "need precision='int8' or 'int16x8'"),
-        ({"precision": "int8", "activation_type": "int16", "representative_data": floats(1, 8, 8, 3)}, "activation_type"),
-        ({"precision": "int8", "float_layers": ["haed"], "representative_data": floats(1, 8, 8, 3)}, "Did you mean 'head'"),
+        ({"precision": "int8", "activation_type": "int16", "representative_data": IMAGES}, "activation_type"),
+        ({"precision": "int8", "float_layers": ["haed"], "representative_data": IMAGES}, "Did you mean 'head'"),
         ({"precision": "int4"}, "precision must be"),
     ],
-)  # fmt: skip
+)
 def test_wrong_options_are_errors(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         written(tmp_path, image_model(), **options)
