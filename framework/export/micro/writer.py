@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,16 @@ def write_micro(
     graphs: Mapping[str, GraphBase],
     path: str | os.PathLike,
     precision: str = "float32",
+    representative_data: Any = None,
+    calibration: str = "minmax",
+    percentile: float = 99.99,
+    input_type: str = "float32",
+    output_type: str = "float32",
+    float_layers: Sequence[str] = (),
+    layer_precision: Mapping[str, str] | None = None,
     name: str | None = None,
     sizes: Mapping[str, int] | None = None,
     arena_size: int | None = None,
-    **options: Any,
 ) -> ExportReport:
     """Writes a model as C++: its bytes in an aligned array, and a header with all that a program must know.
 
@@ -51,10 +57,17 @@ def write_micro(
         path: a folder, which gets `NAME.cc`, `NAME.h` and `NAME.tflite`; or a file that ends in `.cc`, whose header
             gets its name with `.h`.
         precision: `"float32"`, or `"int8"`; Micro runs no other.
+        representative_data: for `"int8"`: batches like those that the model will see. For this and what follows,
+            see `lamina.export.tflite.writer.write_tflite`.
+        calibration: how the ranges of activations are taken from the data.
+        percentile: for `calibration="percentile"`.
+        input_type: of inputs that are floats, `"float32"` or `"int8"`.
+        output_type: of outputs that are floats, likewise.
+        float_layers: layers that stay in float32.
+        layer_precision: the precision of layers, by path or pattern.
         name: the namespace of the C++ code, and of the files in a folder; by default the name in `path`.
         sizes: sizes of inputs that were left open, by name, beside the batch.
         arena_size: the size of the working memory in bytes, which is then not measured.
-        **options: of `lamina.export.tflite.writer.write_tflite`: `representative_data`, `input_type`, and others.
 
     Raises:
         ExportError: Micro has not all of the operators; the message lists them by layer.
@@ -68,30 +81,34 @@ def write_micro(
     ((signature, graph),) = graphs.items()
     source_path, header_path, name = _places(Path(path), name)
     fixed = static(graph, 1, sizes, _WHERE)
-    if options.get("representative_data") is not None:
-        options["representative_data"] = rows(graph, fixed, options["representative_data"])
+    data = None if representative_data is None else list(rows(graph, fixed, representative_data))
+    options: dict[str, Any] = {
+        "precision": precision, "representative_data": data, "calibration": calibration, "percentile": percentile,
+        "input_type": input_type, "output_type": output_type, "float_layers": float_layers,
+        "layer_precision": layer_precision,
+    }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.tflite"
-        report = write_tflite({signature: rewrite(optimize(fixed))}, file, precision=precision, **options)
-        data = file.read_bytes()
-    description = describe_model(data)
+        report = write_tflite({signature: rewrite(optimize(fixed))}, file, **options)
+        content = file.read_bytes()
+    description = describe_model(content)
     _check_operators(description)
-    arena, how = _arena(data, arena_size)
+    arena, how = _arena(content, arena_size)
     texts = {
-        source_path: source(data, name, header_path.name).encode(),
-        header_path: header(description, name, len(data), arena, how).encode(),
+        source_path: source(content, name, header_path.name).encode(),
+        header_path: header(description, name, len(content), arena, how).encode(),
     }
     if source_path.parent == Path(path):
         Path(path).mkdir(parents=True, exist_ok=True)
-        texts[source_path.with_suffix(".tflite")] = data
-    for place, content in texts.items():
+        texts[source_path.with_suffix(".tflite")] = content
+    for place, text in texts.items():
         with replacing(place) as out:
-            out.write(content)
+            out.write(text)
     return replace(
         report,
         format="tflite_micro",
         path=os.fspath(path),
-        bytes=len(data),
+        bytes=len(content),
         ops=description.counts,
         measured={"arena bytes": how if arena is None or arena_size is not None else arena},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ LIMITS = {"float32": 0.02, "float16": 0.02, "int8": 0.3, "int16x8": 0.05}
 """The largest difference, relative to the largest output, that is taken for rounding; the processor has float16."""
 SOC_MODEL = 69
 """The chip that is simulated by default. Without one, the simulator lacks many ops of floats, and is wrong in some."""
+OPSET = 17
 CURE = " Write them in terms of other ops."
 _WHERE = "export to dlc"
 
@@ -39,12 +40,17 @@ def write_dlc(
     path: str | os.PathLike,
     precision: str = "float32",
     representative_data: Any = None,
+    calibration: str = "minmax",
+    percentile: float = 99.99,
+    float_layers: Sequence[str] = (),
+    layer_precision: Mapping[str, str] | None = None,
+    opset: int | None = None,
+    optimize: bool = True,
     batch_size: int = 1,
     sizes: Mapping[str, int] | None = None,
     check: bool = True,
     soc_model: int = SOC_MODEL,
     kit: bool | str | os.PathLike = False,
-    **options: Any,
 ) -> ExportReport:
     """Writes one graph as a .dlc file: as ONNX with known sizes, which the vendor's provider converts.
 
@@ -59,6 +65,13 @@ def write_dlc(
             bits and weights of 8.
         representative_data: for integers: batches like those that the model will see; see
             `lamina.export.calibrate.calibrate`. If given, the first of them are also what the model is tried with.
+        calibration: how the ranges of activations are taken from it. For this and what follows, see
+            `lamina.export.onnx.writer.write_onnx`.
+        percentile: for `calibration="percentile"`.
+        float_layers: with integers: layers that stay in float32.
+        layer_precision: with integers: the precision of layers, by path or pattern.
+        opset: the version of ONNX's op set; by default 17, and 21 for activations of 16 bits.
+        optimize: whether the graph is folded and fused first.
         batch_size: the size of the batch, where it was left open.
         sizes: other sizes of inputs that were left open, by name.
         check: whether the model is run on the simulator, which is slow, and takes an x86-64 machine.
@@ -66,7 +79,6 @@ def write_dlc(
             vendor's documentation.
         kit: whether a folder for the vendor's own tools is written too, named like the file with `_kit` behind it; or
             the folder. See `lamina.export.qualcomm.kit.write_kit`.
-        **options: of `lamina.export.onnx.writer.write_onnx`.
 
     Raises:
         ExportError: ops cannot be written, or the provider refuses them; the message lists them by layer.
@@ -90,15 +102,19 @@ def write_dlc(
     require(_WHERE)
     ((signature, graph),) = graphs.items()
     fixed = static(graph, batch_size, sizes, _WHERE)
-    if precision == "int16x8":
-        options.setdefault("opset", WIDE_OPSET)
+    wide = precision == "int16x8" or "int16x8" in (layer_precision or {}).values()
+    options: dict[str, Any] = {
+        "precision": precision, "opset": opset if opset is not None else (WIDE_OPSET if wide else OPSET), "calibration": calibration,
+        "percentile": percentile, "float_layers": float_layers, "layer_precision": layer_precision,
+        "optimize": optimize,
+    }  # fmt: skip
     if integers:
         options["representative_data"] = list(rows(graph, fixed, representative_data))
     path = Path(path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "model.onnx"
-        written = write_onnx({signature: fixed}, model, precision=precision, **options)
+        written = write_onnx({signature: fixed}, model, **options)
         (folder / "dlc").mkdir()
         result = convert(model, folder / "dlc")
         file = _only(result, model)
