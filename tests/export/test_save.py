@@ -204,9 +204,10 @@ def test_converting_from_one_format_to_another(tmp_path):
     np.testing.assert_allclose(load_frozen(tmp_path / "g.pb")(x), model(x), rtol=2e-5, atol=1e-6)
 
 
-def test_an_option_that_a_format_has_not(tmp_path):
-    with pytest.raises(TypeError, match="export to tflite: .*'representative'.*Did you mean 'representative_data'"):
-        export.save(lambda x: x, [(2,)], tmp_path / "m.tflite", format="tflite", representative=[])
+@pytest.mark.parametrize("format_", ["tflite", "tflite_micro", "dlc"])  # two of them pass options on
+def test_an_option_that_a_format_has_not(tmp_path, format_):
+    with pytest.raises(TypeError, match=f"export to {format_}: .*'representative'.*Did you mean 'representative_data'"):
+        export.save(lambda x: x, [(2,)], tmp_path / "m.tflite", format=format_, representative=[])
 
 
 def test_unknown_formats_files_and_targets(tmp_path):
