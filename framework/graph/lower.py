@@ -87,7 +87,7 @@ def _equation(b: Builder, eqn: Any, inputs: list[Value]) -> list[Value]:
     if name == "lamina_op":
         return marked(b, eqn.params["mark"], inputs)
     inner = _inner(eqn)
-    if name in b.whole and not (inner is not None and _clips(inner.jaxpr)):
+    if name in b.whole and not (inner is not None and _of_jax(inner.jaxpr)):
         run, sized = _binder(eqn)
         made = b.custom(name, run, inputs, **({"sized": True} if sized else {}))
         return made if isinstance(made, list) else [made]
@@ -134,13 +134,10 @@ def _inner(eqn: Any) -> Any:
     return None
 
 
-def _clips(jaxpr: Any) -> bool:
-    """Whether a jaxpr does no more than cut off, as relu does: its own derivative is then as good as any."""
-    inner = [_inner(eqn) for eqn in jaxpr.eqns]
-    return all(
-        eqn.primitive.name in ("max", "min", "clamp") if sub is None else _clips(sub.jaxpr)
-        for eqn, sub in zip(jaxpr.eqns, inner, strict=True)
-    )
+def _of_jax(jaxpr: Any) -> bool:
+    """Whether a jaxpr is that of an activation of jax, such as relu, whose derivative the table of ops has too."""
+    source = str(getattr(getattr(jaxpr, "debug_info", None), "func_src_info", "")).replace("\\", "/")
+    return "/jax/_src/nn/" in source and all(_inner(e) or e.primitive.name in ("max", "min") for e in jaxpr.eqns)
 
 
 def _binder(eqn: Any) -> tuple[Callable[..., Any], bool]:

@@ -16,6 +16,7 @@ from lamina.graph.ir import Instr, Value
 from lamina.graph.replay import replay
 from lamina.ops.conv import _depthwise, convolve
 from lamina.ops.marking import is_marking
+from lamina.ops.pool import max_pool
 from lamina.ops.quantize import fake_quant_with_min_max_vars
 from lamina.quantization.plan import CHANNELS, FLOAT32, Plan, Product
 
@@ -211,8 +212,15 @@ def _depthwise_conv(attrs: dict[str, Any], x: Any, kernel: Any) -> Any:
     return _depthwise(x, kernel, tuple(attrs["strides"]), tuple(map(tuple, attrs["pads"])), tuple(attrs["dilations"]))
 
 
+def _max_pool(attrs: dict[str, Any], x: Any) -> Any:
+    """Windows that tile space, whose gradient is a mask."""
+    window = tuple(attrs["window"])
+    plain = tuple(attrs["strides"]) == window and not any(map(any, attrs["pads"]))
+    return max_pool(x, window, data_format="channels_last") if plain else None
+
+
 # ops that train better by other functions than those of the table: faster, or with one derivative where they bend
 TRAINED: dict[str, Callable[..., Any]] = {
-    "Conv": _conv, "DepthwiseConv": _depthwise_conv, "Relu": lambda attrs, x: jax.nn.relu(x),
+    "Conv": _conv, "DepthwiseConv": _depthwise_conv, "MaxPool": _max_pool, "Relu": lambda attrs, x: jax.nn.relu(x),
     "Relu6": lambda attrs, x: jax.nn.relu6(x),
 }  # fmt: skip
