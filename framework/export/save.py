@@ -87,7 +87,7 @@ def save(
     format = ALIASES.get(format, format)
     check_choice("export.save", "format", format, FORMATS)
     target, writer = FORMATS[format]
-    known = _options(format)
+    known = [n for n in inspect.signature(writer).parameters if n not in ("graphs", "path")]
     if unknown := [n for n in options if n not in known]:
         raise unknown_arguments(f"export to {format}", unknown, known)
     keep = TARGETS[target].own if target in TARGETS else {}
@@ -97,15 +97,6 @@ def save(
         raise ValueError("export.save: pass a function, or signatures.")
     graphs = {name: _graph(given, keep, name) for name, given in wanted.items()}
     return writer(graphs, path, **options)
-
-
-def _options(format: str) -> list[str]:
-    """The names of the options of a format; those that its writer passes on are options of its target's writer."""
-    target, writer = FORMATS[format]
-    parameters = inspect.signature(writer).parameters.values()
-    known = [p.name for p in parameters if p.name not in ("graphs", "path") and p.kind is not p.VAR_KEYWORD]
-    passed_on = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    return list(dict.fromkeys([*known, *(_options(target) if passed_on else [])]))
 
 
 def _graph(given: Any, keep: Mapping[str, Any], name: str) -> GraphBase:

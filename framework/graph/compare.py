@@ -76,9 +76,10 @@ def compare(before: Any, after: Any) -> Difference:
     found.removed = [i for i in before.instrs if i not in taken]
     found.added = [i for i in after.instrs if i not in found.pairs]
     same = _same_values(before, after, found.pairs)
+    gone = {v.name: v for i in found.removed for v in i.outputs}  # what was fused keeps its name
     for instr in after.instrs:
         if instr in found.pairs:
-            texts = list(_changes(before, after, found.pairs[instr], instr, same))
+            texts = list(_changes(before, after, found.pairs[instr], instr, same, gone))
             if texts:
                 found.changes[instr] = texts
     found.interface = [*_interface(before, after, "input"), *_interface(before, after, "output")]
@@ -109,7 +110,9 @@ def _same_values(before: Any, after: Any, pairs: dict[Instr, Instr]) -> dict[Val
     return same
 
 
-def _changes(before: Any, after: Any, a: Instr, b: Instr, same: dict[Value, Value]) -> Iterator[str]:
+def _changes(
+    before: Any, after: Any, a: Instr, b: Instr, same: dict[Value, Value], gone: dict[str, Value]
+) -> Iterator[str]:
     if a.path != b.path:
         yield f"layer '{a.path}' -> '{b.path}'"
     for number in range(max(len(a.outputs), len(b.outputs))):
@@ -133,7 +136,7 @@ def _changes(before: Any, after: Any, a: Instr, b: Instr, same: dict[Value, Valu
             text = _constant_change(before.constants[x], after.constants[y])
             if text:
                 yield f"'{after.variables.get(y, y.name)}': {text}"
-        elif any(known) or same.get(y) is not x:
+        elif any(known) or x not in (same.get(y), gone.get(y.name)):
             yield f"input {number}: '{x.name}' -> '{y.name}'"
 
 

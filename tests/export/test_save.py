@@ -204,7 +204,7 @@ def test_converting_from_one_format_to_another(tmp_path):
     np.testing.assert_allclose(load_frozen(tmp_path / "g.pb")(x), model(x), rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("format_", ["tflite", "tflite_micro", "dlc"])  # two of them pass options on
+@pytest.mark.parametrize("format_", ["tflite", "tflite_micro", "dlc"])
 def test_an_option_that_a_format_has_not(tmp_path, format_):
     with pytest.raises(TypeError, match=f"export to {format_}: .*'representative'.*Did you mean 'representative_data'"):
         export.save(lambda x: x, [(2,)], tmp_path / "m.tflite", format=format_, representative=[])

@@ -104,6 +104,12 @@ def test_equal_graphs_do_not_differ():
     assert {n["state"] for n in describe(graph, graph)["nodes"]} == {"same"}
 
 
+def test_what_takes_a_fused_value_has_not_changed():
+    graph = trace(Sequential([Input((8, 8, 1)), layers.Conv2D(2, 3), layers.ReLU(), layers.MaxPooling2D()]))
+    found = compare(graph, graph.optimize())
+    assert [i.op for i in found.removed] == ["Add", "Relu"] and [i.op for i in found.changes] == ["Conv"]
+
+
 def test_what_differs():
     def program(scale, extra):
         def run(x):
