@@ -13,6 +13,7 @@ from lamina.estimators.boosted_trees.binning import BIN_BLOCK
 STATISTICS = 3
 # float32 counts up to 2^24; sums of more rows are taken in pieces.
 _ROWS_A_PIECE = 1 << 20
+_PARTIAL_SUMS = 16
 # Histograms of so many values are searched at a time: one by one, small ones cost more calls than arithmetic.
 _VALUES_AT_ONCE = 1 << 18
 # A gain below this part of the node's own score is rounding.
@@ -95,8 +96,12 @@ def histogram(column: Any, slot: Any, statistics: Any, width: int, n_bins: int) 
 
 
 def node_sums(slot: Any, statistics: Any, width: int) -> jax.Array:
-    """Sums of statistics over the rows of each node, (width, s)."""
-    return histogram(jnp.zeros_like(slot), slot, statistics, width, 1)[:, 0]
+    """Sums of statistics over the rows of each node, (width, s).
+
+    Rows go to several partial sums in turn: an addition to the sum that the row before was added to has to wait for it.
+    """
+    turn = jnp.arange(slot.shape[0], dtype=jnp.int32) % _PARTIAL_SUMS
+    return histogram(turn, slot, statistics, width, _PARTIAL_SUMS).sum(1)
 
 
 def running_sums(x: Any) -> jax.Array:
