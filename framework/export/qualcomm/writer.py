@@ -103,10 +103,11 @@ def write_dlc(
     ((signature, graph),) = graphs.items()
     fixed = static(graph, batch_size, sizes, _WHERE)
     wide = precision == "int16x8" or "int16x8" in (layer_precision or {}).values()
+    if opset is None:
+        opset = WIDE_OPSET if wide else OPSET
     options: dict[str, Any] = {
-        "precision": precision, "opset": opset if opset is not None else (WIDE_OPSET if wide else OPSET), "calibration": calibration,
-        "percentile": percentile, "float_layers": float_layers, "layer_precision": layer_precision,
-        "optimize": optimize,
+        "precision": precision, "opset": opset, "calibration": calibration, "percentile": percentile,
+        "float_layers": float_layers, "layer_precision": layer_precision, "optimize": optimize,
     }  # fmt: skip
     if integers:
         options["representative_data"] = list(rows(graph, fixed, representative_data))
