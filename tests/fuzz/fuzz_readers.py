@@ -4,8 +4,8 @@
 
 Files that lamina writes are changed at random: single bits and bytes, numbers set to extremes, ranges cleared, cut out,
 doubled or taken from another file, ends cut off. Each is read, and every fourth traced to a graph, in a process that is
-watched: one that dies, or takes longer than 20 seconds of the processor or 1 GB for a file, is reported with the number of the file,
-which tells how to make it again:
+watched: one that dies, or takes more than 20 seconds of the processor or 1 GB for a file, is reported with the number
+of the file, which tells how to make it again:
 
     python tests/fuzz/fuzz_readers.py --formats onnx --only 4711 --keep /tmp/file
 """
