@@ -183,3 +183,16 @@ def test_wrong_options_are_errors(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         written(tmp_path, image_model(), **options)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8", "int16x8"])
+def test_products_of_more_axes_are_one_operator_with_bias_and_activation(precision, tmp_path):
+    net = Sequential([Input((6, 5)), layers.Dense(7, "relu"), layers.Dense(3)])
+    x = floats(4, 6, 5)
+    options = {} if precision == "float32" else {"representative_data": x}
+    path, report = written(tmp_path, net, precision=precision, **options)
+    names = [op for op, _ in operators(path) if "QUANTIZE" not in op]
+    assert names == ["FULLY_CONNECTED"] * 2 and not report.fallbacks
+    version = {"float32": 5, "int8": 5, "int16x8": 7}[precision]
+    assert ("FULLY_CONNECTED", version) in operators(path)
+    np.testing.assert_allclose(load_frozen(path)(x), net(x), atol=1e-5 if precision == "float32" else 0.05)

@@ -29,6 +29,7 @@ from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.ir import Value
+from lamina.graph.passes.fusion import merge_rows
 from lamina.graph.passes.order import optimize as run_passes
 
 MOST_BYTES = 2**31 - 2**20
@@ -171,6 +172,8 @@ class _Written:
         graph = expand(graph, lambda instr: expands(instr, graph, opset))
         if optimize:
             graph = run_passes(graph, PASSES[:2])
+        if quantised is not None:
+            graph = merge_rows(graph)
         if precision == "float16":
             graph = halve(graph)
         self.graph, self.opset, self.precision = graph, opset, precision

@@ -28,6 +28,7 @@ from lamina.export.tflite.versions import min_runtime_version
 from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
+from lamina.graph.passes.fusion import merge_rows
 from lamina.graph.passes.order import optimize
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -176,7 +177,7 @@ def assemble(
 
 def prepare(graph: GraphBase) -> GraphBase:
     """The graph as it is written: folded and fused, with ops that TFLite has not written out in others."""
-    return _inner(optimize(expand(optimize(graph), TABLE.expands)))
+    return _inner(merge_rows(optimize(expand(optimize(graph), TABLE.expands))))
 
 
 def _inner(graph: Any) -> Any:

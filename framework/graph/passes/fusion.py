@@ -59,3 +59,29 @@ def fuse_activations(graph: Any) -> Any:
             attrs = {**made.attrs, "activation": ACTIVATIONS[instr.op]}
             r.swap(instr, made.op, made.inputs, made.path, **attrs)
     return r.done()
+
+
+def merge_rows(graph: Any) -> Any:
+    """A product of rows that are flattened before it, and put back behind it, becomes a product of more axes.
+
+    For formats that have such products: there is no reshape between them and their biases then.
+
+    Example:
+        >>> from lamina import Input, Sequential, layers
+        >>> from lamina.graph import trace
+        >>> graph = trace(Sequential([Input((6, 5)), layers.Dense(7)]))
+        >>> [i.op for i in graph.instrs], [i.op for i in merge_rows(graph).instrs]
+        (['Reshape', 'MatMul', 'Reshape', 'Add'], ['MatMul', 'Add'])
+    """
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        product = r.made_by(instr.inputs[0], "MatMul") if instr.op == "Reshape" else None
+        flat = None if product is None else r.made_by(product.inputs[0], "Reshape")
+        if product is None or flat is None or not r.only_use(product.output):
+            continue
+        x, kernel = flat.inputs[0], product.inputs[1]
+        if len(flat.output.shape) != 2 or len(kernel.shape) != 2 or r.known(kernel) is None or len(x.shape) < 3:
+            continue
+        if tuple(instr.output.shape) == (*x.shape[:-1], kernel.shape[1]) and x.shape[-1] == kernel.shape[0]:
+            r.swap(instr, "MatMul", [x, kernel], product.path)
+    return r.done()
