@@ -14,7 +14,7 @@ from typing import Any
 from lamina.cli.arrays import add_data_options, inputs_of
 from lamina.cli.diff import compared_outputs
 from lamina.cli.models import KINDS, Opened, open_model
-from lamina.cli.output import print_json
+from lamina.cli.output import print_json, safe
 from lamina.cli.writing import add_writing_options, format_of, writer_options
 from lamina.export.load import READERS
 from lamina.export.rules import ExportError
@@ -85,6 +85,6 @@ def _print(row: dict[str, Any]) -> None:
         )
     for gap in row["gaps"]:
         place = f"{gap['layer'] or '(no layer)'}: {gap['op']}: " if gap["op"] else ""
-        print(f"  {place}{gap['reason']}")
+        print(safe(f"  {place}{gap['reason']}"))
     for entry in row.get("fallbacks", []):
-        print(f"  {entry['layer'] or '(no layer)'}: {entry['op']}: {entry['how']}")
+        print(safe(f"  {entry['layer'] or '(no layer)'}: {entry['op']}: {entry['how']}"))

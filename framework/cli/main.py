@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 
 from lamina.cli import COMMANDS
+from lamina.cli.output import safe
 from lamina.core.errors import did_you_mean
 
 EXIT_ERROR = 2
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # whatever a file or a model raises is told in a line
         if options.debug:
             traceback.print_exc()
-        print(f"lamina {options.command}: {_line(error)}", file=sys.stderr)
+        print(f"lamina {options.command}: {safe(_line(error))}", file=sys.stderr)
         return getattr(error, "exit_code", EXIT_ERROR)
 
 

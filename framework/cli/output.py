@@ -14,6 +14,16 @@ def shown(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
+def safe(text: str) -> str:
+    """A text of many lines without characters that a terminal would obey.
+
+    Example:
+        >>> safe("a\\x1b[31m\\nb")
+        'a\\\\x1b[31m\\nb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> str:
     """Rows as aligned text.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from lamina.cli.arrays import load_data
 from lamina.cli.models import KINDS, open_model
+from lamina.cli.output import safe
 from lamina.cli.writing import add_writing_options, format_of, print_gaps, write, writer_options
 from lamina.export.numerics import numerics
 from lamina.export.rules import ExportError
@@ -57,5 +58,5 @@ def run(options: Any) -> int:
         report.save(options.numerics)
     code = write(opened, options.output, format, given, options.json, {"numerics": report.to_dict()})
     if not code and not options.json:
-        print(report)
+        print(safe(str(report)))
     return code

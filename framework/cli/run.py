@@ -15,7 +15,7 @@ import numpy as np
 from lamina.checkpoint.files import replacing
 from lamina.cli.arrays import add_data_options, inputs_of
 from lamina.cli.models import KINDS, Opened, open_model
-from lamina.cli.output import print_json, table
+from lamina.cli.output import print_json, shown, table
 from lamina.graph.dims import shape_text
 
 EXAMPLE = "lamina run model.tflite --data images.npz --output predictions.npz"
@@ -52,7 +52,7 @@ def run(options: Any) -> int:
     ]  # fmt: skip
     print(table(head, rows, [3, 4, 5]))
     for name, array in outputs.items() if options.values else ():
-        print(f"{name} =\n{array}")
+        print(f"{shown(name)} =\n{array}")
     if options.output is not None:
         print(f"written to {options.output}")
     return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from lamina.cli.arrays import load_data
 from lamina.cli.models import Opened
-from lamina.cli.output import print_json, shown
+from lamina.cli.output import print_json, safe, shown
 from lamina.core.checks import check_choice
 from lamina.core.errors import did_you_mean, listing
 from lamina.export.report import ExportReport
@@ -124,7 +124,7 @@ def write(
     if as_json:
         print_json({**report_of(report), "original_bytes": opened.size, **(more or {})})
         return 0
-    print(report)
+    print(safe(str(report)))
     if opened.size:
         print(f"  {report.bytes / opened.size:.2f} of the {opened.size:,} bytes of '{shown(opened.path)}'")
     return 0
@@ -136,7 +136,7 @@ def print_gaps(error: ExportError, format: str, as_json: bool) -> int:
         gaps = [{"op": g.op, "layer": g.path, "reason": g.reason} for g in error.gaps]
         print_json({"format": format, "gaps": gaps})
     else:
-        print(error)
+        print(safe(str(error)))
     return EXIT_GAPS
 
 

@@ -2,7 +2,8 @@
 const page = JSON.parse(document.getElementById("data").textContent);
 const SVG = "http://www.w3.org/2000/svg", HEAVY = new Set(
   ["MatMul", "Conv", "DepthwiseConv", "ConvTranspose", "LSTM", "GRU"]);
-const CHARACTER = 7.3, BAR = 20, LINE = 16, PADDING = 10, TITLE_GAP = 14, MOST_SHOWN = 150, MOST_FOUND = 200, LONGEST = 32;
+const CHARACTER = 7.3, BAR = 20, LINE = 16, PADDING = 10, TITLE_GAP = 14, MOST_SHOWN = 150, MOST_FOUND = 200, LONGEST = 32,
+  SMALLEST_FIT = 0.3;
 const element = id => document.getElementById(id);
 const canvas = element("canvas"), scene = element("scene");
 const count = n => n.toLocaleString("en");
@@ -221,8 +222,8 @@ function zoom(factor, x, y) {
 
 function fit() {
   const {width, height} = canvas.getBoundingClientRect();
-  eye.scale = Math.max(0.02, Math.min(1.2, width / (top_.width + 20), height / (top_.height + 20)));
-  eye.x = (width - top_.width * eye.scale) / 2;
+  eye.scale = Math.max(SMALLEST_FIT, Math.min(1.2, width / (top_.width + 20), height / (top_.height + 20)));
+  eye.x = (width - top_.width * eye.scale) / 2;  // of what is too large for the window, the beginning is shown
   eye.y = Math.max(0, (height - top_.height * eye.scale) / 2);
   look();
 }

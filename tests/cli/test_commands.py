@@ -265,6 +265,13 @@ def test_errors_are_one_line(lamina_command, folder, text, said):
     assert "Traceback" in lamina_command(text + " --debug", code=2)
 
 
+def test_names_do_not_steer_the_terminal(lamina_command, folder):
+    (folder / "bad\x1b[31m.onnx").write_bytes(b"")
+    (folder / "names.py").write_text("def make():\n    return lambda x: {'a\\x1b[31m': x + 1}, [(None, 2)]\n")
+    for text, code in (("info bad\x1b[31m.onnx", 2), ("run names.py:make --values", 0), ("info names.py:make", 0)):
+        assert "\x1b" not in lamina_command(text, code)
+
+
 def test_wrong_usage(capsys):
     for arguments, said in ((["viw"], "Did you mean 'view'"), ([], "command"), (["run"], "model")):
         with pytest.raises(SystemExit) as stopped:

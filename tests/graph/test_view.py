@@ -3,6 +3,9 @@
 import html
 import json
 import re
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +38,15 @@ def test_a_page_is_one_file_without_network(tmp_path):
     policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
     assert "default-src 'none'" in policy and "script-src 'sha256-" in policy
     assert view._repr_html_().startswith("<iframe srcdoc=")
+
+
+def test_an_installed_package_has_the_files_of_the_page():
+    root = Path(__file__).resolve().parents[2]
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "lamina.graph"
+    ]
+    files = [f.name for f in (root / "framework" / "graph").iterdir() if f.suffix in (".html", ".css", ".js")]
+    assert len(files) == 4 and all(any(fnmatch(f, p) for p in patterns) for f in files)
 
 
 def test_nodes_edges_groups_costs_and_weights():
