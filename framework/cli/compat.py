@@ -11,6 +11,7 @@ from typing import Any
 
 from lamina.cli.output import print_json, table
 from lamina.core.checks import check_choice
+from lamina.core.errors import did_you_mean
 from lamina.export.rules import compat
 from lamina.export.save import FORMATS  # whose modules fill the tables
 
@@ -33,7 +34,8 @@ def run(options: Any) -> int:
     for target in wanted:
         check_choice("lamina compat", "--target", target, known)
     for op in options.op or ():
-        check_choice("lamina compat", "--op", op, found)
+        if op not in found:
+            raise ValueError(f"there is no op '{op}'.{did_you_mean(op, found)} lamina compat lists all.")
     rows = {op: {t: row[t] for t in wanted} for op, row in found.items() if not options.op or op in options.op}
     if options.missing:
         gaps = {op: {t: r for t, r in row.items() if r not in ("native", "expanded")} for op, row in rows.items()}

@@ -60,7 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # whatever a file or a model raises is told in a line
         if options.debug:
             traceback.print_exc()
-        print(f"lamina {options.command}: {safe(_line(error))}", file=sys.stderr)
+        print(
+            f"lamina {options.command}: {safe(_line(error).removeprefix(f'lamina {options.command}: '))}",
+            file=sys.stderr,
+        )
         return getattr(error, "exit_code", EXIT_ERROR)
 
 

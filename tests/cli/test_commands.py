@@ -185,6 +185,9 @@ def test_diff_finds_what_differs(lamina_command, folder):
     out = lamina_command("diff m.keras other.keras --structure-only --json", code=1)
     assert "outputs" not in out
     assert "is no graph of layers" in lamina_command("diff m.keras hlo", code=2)
+    out = lamina_command("diff m.keras made.py:pair --json", code=1)
+    assert out["structure"][0]["kind"] == "interface" and "must have shape" in out["not_run"]
+    lamina_command("diff m.keras made.py:pair --outputs-only", code=2)
     lamina_command("diff m.keras hlo --outputs-only")
 
 
@@ -223,6 +226,7 @@ def test_compat_is_made_from_the_rules(lamina_command):
     missing = lamina_command("compat --missing --json")
     assert all(r not in ("native", "expanded") for row in missing.values() for r in row.values())
     assert "Did you mean 'tflite'" in lamina_command("compat --target tflit", code=2)
+    assert lamina_command("compat --op Convv", code=2).startswith("lamina compat: there is no op 'Convv'. Did you mean")
 
 
 def test_check_writes_reads_and_compares(lamina_command):
