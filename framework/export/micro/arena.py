@@ -45,7 +45,8 @@ def measure(
         model.write_bytes(data)
         command = [python or sys.executable, str(WORKER), str(model)]
         if inputs is not None:
-            np.savez(given, **{f"{i:04d}": np.asarray(x) for i, x in enumerate(inputs)})
+            arrays: dict[str, Any] = {f"{i:04d}": np.asarray(x) for i, x in enumerate(inputs)}
+            np.savez(given, **arrays)
             command += [str(given), str(made)]
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)

@@ -57,8 +57,8 @@ def _select(r: Rewriter, instr: Instr) -> None:
 def _tile(r: Rewriter, instr: Instr) -> None:
     """Copies beside each other: axes of size 1 before each, made larger, joined with it."""
     (x,) = instr.inputs
-    wanted = instr.output.shape
-    shape = (1,) * (len(wanted) - len(x.shape)) + x.shape
+    wanted: Any = instr.output.shape
+    shape: Any = (1,) * (len(wanted) - len(x.shape)) + x.shape
     counts = [w // d if d else 1 for w, d in zip(wanted, shape, strict=True)]
     apart = [(1, d) if n > 1 else (d,) for n, d in zip(counts, shape, strict=True)]
     wide = [(n, d) if n > 1 else (d,) for n, d in zip(counts, shape, strict=True)]

@@ -82,7 +82,8 @@ def simulate(model: Path, feeds: Mapping[str, np.ndarray], soc_model: int) -> di
     """
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = Path(folder) / "inputs.npz", Path(folder) / "outputs.npz"
-        np.savez(inputs, **dict(feeds))
+        given: dict[str, Any] = dict(feeds)
+        np.savez(inputs, **given)
         job = {"model": str(model), "inputs": str(inputs), "outputs": str(outputs), "soc_model": soc_model}
         result = _work({"task": "simulate", **job})
         if result["error"]:
