@@ -34,7 +34,7 @@ from lamina.export import ExportError  # noqa: E402
 from lamina.graph import trace  # noqa: E402
 from lamina.graph.interpret import call  # noqa: E402
 
-SIDE = Path(__file__).parent / "onnx_side.py"
+SIDE = Path(__file__).parent / "runtime_side.py"
 TOLERANCE = {
     "float32": 1e-5, "float16": 5e-3, "opsets": 1e-5, "layers": 2e-5, "ops": 2e-5, "uint8": 0.3, "int8": 0.3,
     "int16x8": 0.1, "int8 read": 0.05,
@@ -202,7 +202,7 @@ def main() -> int:
         if "ops" in options.parts:
             write_ops(cases, options.only)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        subprocess.run([options.ort_python, str(SIDE), str(folder)], check=True, env=environment)
+        subprocess.run([options.ort_python, str(SIDE), "onnx", str(folder)], check=True, env=environment)
         print(
             f"{'model':22} {'bytes':>9} {'nodes':>5} {'transposes':>10} {'float32':>9} {'read back':>9} {'float16':>9}"
             f"{'uint8':>10} {'int8':>10} {'int16x8':>10}"
