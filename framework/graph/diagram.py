@@ -48,7 +48,7 @@ def _baseline(line: int) -> float:
     return PADDING / 4 + (line + 0.75) * LINE + (PADDING / 2 if line else 0.0)
 
 
-@dataclass
+@dataclass(repr=False)
 class Diagram:
     """Boxes and arrows between them.
 
@@ -86,6 +86,9 @@ class Diagram:
             self._routes.append([(y + MARGIN, x + MARGIN) if sideways else (x + MARGIN, y + MARGIN) for x, y in points])
         across, along = layout.width + 2 * MARGIN, layout.height + 2 * MARGIN
         self.width, self.height = (along, across) if sideways else (across, along)
+
+    def __repr__(self) -> str:
+        return f"<Diagram: {len(self.boxes)} boxes, {len(self.edges)} arrows>"
 
     # ---- SVG
 

@@ -33,6 +33,7 @@ class View:
     """
 
     def __init__(self, graph: Any, compare: Any = None):
+        self.name = graph.name
         data = json.dumps(describe(graph, compare), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
         for character in "<>&":  # none of them ends the element or starts a comment
             data = data.replace(character, f"\\u{ord(character):04x}")
@@ -52,6 +53,9 @@ class View:
     def save(self, path: str | os.PathLike) -> None:
         """Writes the page to a file."""
         Path(path).write_text(self.html, encoding="utf-8")
+
+    def __repr__(self) -> str:
+        return f"<View of '{self.name}': {len(self.html):,} characters>"
 
     def _repr_html_(self) -> str:
         return (

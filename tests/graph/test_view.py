@@ -108,6 +108,11 @@ def test_histograms_of_all_arrays(array, bins):
         assert sum(known["bins"]) == known["count"] - known["broken"]
 
 
+def test_what_a_notebook_shows_is_short_as_text():
+    graph = stack()
+    assert len(repr(graph.plot())) < 80 and f"'{graph.name}'" in repr(graph.view())
+
+
 def test_equal_graphs_do_not_differ():
     graph = stack()
     found = compare(graph, graph.copy())
