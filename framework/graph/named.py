@@ -62,6 +62,15 @@ def _elu(b: Builder, x: Any, alpha: float = 1.0) -> Any:
     return b.emit("Elu", [x], alpha=float(alpha)) if _number(alpha) and _float(x) else NOT
 
 
+@named("selu")
+def _selu(b: Builder, x: Any) -> Any:
+    """The scaled ELU of Klambauer et al., 2017."""
+    if not _float(x):
+        return NOT
+    y = b.emit("Elu", [x], alpha=1.6732632423543772)
+    return b.emit("Mul", [y, scalar(b, 1.0507009873554805, x.dtype)])
+
+
 @named("gelu")
 def _gelu(b: Builder, x: Any, approximate: bool = True) -> Any:
     return b.emit("Gelu", [x], approximate=bool(approximate)) if _float(x) else NOT

@@ -144,6 +144,10 @@ def test_an_activation_keeps_its_own_defaults():
     assert trace(ops.gelu, (3,)).instrs[-1].attrs["approximate"] is True
     assert kinds(trace(layers.ReLU(6.0), (None, 3))) == ["Relu6"]
     assert kinds(trace(layers.ReLU(negative_slope=0.5), (None, 3))) == ["LeakyRelu"]
+    scaled = trace(layers.Activation("selu"), (None, 3))  # ELU is an op of more formats than expm1
+    assert kinds(scaled) == ["Elu", "Mul"]
+    x = floats(2, 3)
+    np.testing.assert_allclose(scaled(x), ops.selu(x), rtol=1e-6)
 
 
 @op(named=True)
