@@ -20,7 +20,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_digits
+from trained_models import digits
 
 import lamina
 from lamina import Model, Sequential, export, layers
@@ -242,23 +242,12 @@ def write_models(folder: Path, only: list[str]) -> dict[str, list[str]]:
 
 def write_digits(folder: Path) -> dict[str, list[str]]:
     """A classifier of digits, trained here, in all precisions."""
-    digits = load_digits()
-    x, y = (digits.images[..., None] / 16).astype(np.float32), digits.target
-    order = np.random.default_rng(0).permutation(len(x))
-    x, y = x[order], y[order]
-    lamina.utils.set_random_seed(1)
-    net = Sequential([
-        Input((8, 8, 1)), layers.Conv2D(16, 3, padding="same"), layers.BatchNormalization(), layers.ReLU(),
-        layers.MaxPooling2D(), layers.Conv2D(32, 3, padding="same", activation="relu"), layers.Flatten(),
-        layers.Dense(64, "relu"), layers.Dense(10),
-    ])  # fmt: skip
-    net.compile("adam", lamina.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    net.fit(x[:1200], y[:1200], batch_size=32, epochs=12, verbose=0)
+    net, train, test, labels = digits()
     cases = {}
     graph = lamina.graph.trace(net)
-    store(folder / "digits.test.npz", net, {graph.input_names[0]: x[1200:]}, labels=y[1200:])
+    store(folder / "digits.test.npz", net, {graph.input_names[0]: test}, labels=labels)
     for precision in LIMITS:
-        options = {"representative_data": [x[:200]]} if precision in INTEGERS else {}
+        options = {"representative_data": [train[:200]]} if precision in INTEGERS else {}
         export.save(net, None, folder / f"digits.{precision}.tflite", format="tflite", precision=precision, **options)
         cases[f"digits.{precision}.tflite"] = ["test"]
     return cases
