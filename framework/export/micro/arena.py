@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-WORKER = Path(__file__).with_name("interpreter.py")
+from lamina.export.micro import interpreter
+
+WORKER = Path(interpreter.__file__)
 INSTALL = "pip install 'lamina[micro]'"
 _SECONDS = 600.0
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
-WORKER = Path(__file__).with_name("worker.py")
+from lamina.export.qualcomm import worker
+
+WORKER = Path(worker.__file__)
 PACKAGES = {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxruntime_qnn": "onnxruntime-qnn"}
 _SECONDS = 1800.0
 
