@@ -69,7 +69,8 @@ def _offset(b: Any, kind: str, value: Any, held: dict[Any, int]) -> int:
     if kind == "data":
         return _data(b, value)
     if kind == "union":
-        return _pack(b, *value, held)
+        table, fields = value
+        return _pack(b, table, fields, held)
     if not kind.startswith("["):
         return _pack(b, kind, value, held)
     inner = kind[1:-1]

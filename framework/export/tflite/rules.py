@@ -21,6 +21,8 @@ SAME = {
 }  # fmt: skip
 BROADCAST_AXES = 6
 """Kernels of two operands that broadcast know at most so many axes."""
+POT_SCALE: dict[str, Any] = {"pot_scale_int16": False}
+"""Sums of int16 have scales that need be no powers of two."""
 
 
 @TABLE.rule(*SAME)
@@ -47,7 +49,7 @@ def _atan2(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
 def _arithmetic(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
     _check_axes(instr)
     code, final = e.activation(instr.output)
-    scales = {"pot_scale_int16": False} if instr.op in ("Add", "Sub") and e.integer == INT16 else {}
+    scales = dict(POT_SCALE) if instr.op in ("Add", "Sub") and e.integer == INT16 else {}
     return e.node(instr.op.upper(), [x, y], **e.out(final), fused_activation_function=code, **scales)
 
 
@@ -176,8 +178,8 @@ def _hard_sigmoid(e: Emitter, instr: Instr, x: Tensor) -> Tensor:
         clipped["quant"] = of_range(0.0, 6.0, e.integer)
         scales = of_range(0.0, 3.0, e.integer), of_range(0.0, 1 / 6, e.integer)
         three, sixth = (e.constant(q.store(np.asarray(n)), quant=q) for q, n in zip(scales, (3.0, 1 / 6), strict=True))
-    scales = {"pot_scale_int16": False} if e.integer == INT16 else {}
-    y = e.node("ADD", [x, three], **clipped, fused_activation_function=3, **scales)
+    options = dict(POT_SCALE) if e.integer == INT16 else {}
+    y = e.node("ADD", [x, three], **clipped, fused_activation_function=3, **options)
     return e.node("MUL", [y, sixth], **e.out(instr.output))
 
 
