@@ -215,6 +215,7 @@ def test_float_formats_write_the_rounding_as_arithmetic(tmp_path):
         assert np.abs(got - net(x)).max() <= 1.01 * step and np.mean(np.abs(got - net(x)) > 1e-5) < 0.01, format
 
 
+@pytest.mark.slow
 def test_digits_trained_with_coarse_weights_and_exported_with_learnt_ranges(tmp_path):
     from lamina.datasets import builtin
 
