@@ -1,7 +1,5 @@
 """TFLite files: their bytes, precisions, signatures, sizes that are not known, and errors."""
 
-import sys
-
 import numpy as np
 import pytest
 
@@ -234,13 +232,6 @@ def test_all_gaps_are_named_before_a_file_is_written(tmp_path):
 def test_wrong_options_are_errors(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         written(tmp_path, lambda x: x * 2.0, [(None, 3)], **options)
-
-
-def test_missing_package_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "flatbuffers", None)
-    with pytest.raises(ModuleNotFoundError, match=r"lamina\[tflite\]"):
-        written(tmp_path, lambda x: x * 2.0, [(None, 3)])
-    assert not list(tmp_path.iterdir())
 
 
 def test_damaged_files_are_errors(tmp_path):

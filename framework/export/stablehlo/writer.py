@@ -44,14 +44,7 @@ def write_stablehlo(
         graphs: the graphs by the names of their signatures.
         path: the folder.
         platforms: what the modules may run on, such as `("cpu", "cuda")`; None for all of cpu, cuda, rocm and tpu.
-
-    Raises:
-        ImportError: the package flatbuffers, which jax.export needs, is not installed.
     """
-    try:
-        import flatbuffers  # noqa: F401
-    except ImportError:
-        raise ImportError("export to stablehlo needs flatbuffers. Install it with pip install flatbuffers.") from None
     weights: dict[str, np.ndarray] = {}
     modules: dict[str, bytes] = {}
     described: dict[str, Any] = {}

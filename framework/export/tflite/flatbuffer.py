@@ -6,6 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flatbuffers
 import numpy as np
 
 from lamina.export.tflite.schema import IDENTIFIER, OPTIONS, TABLES
@@ -30,16 +31,7 @@ def pack(table: str, values: Mapping[str, Any], size: int) -> bytes:
         values: its fields by name: numbers, text, arrays for data, lists, dicts for tables, and pairs (name of the
             table, dict) for unions.
         size: how many bytes of data are in it, about.
-
-    Raises:
-        ModuleNotFoundError: the package `flatbuffers` is missing.
     """
-    try:
-        import flatbuffers
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Writing TFLite files needs the package 'flatbuffers'. Install it with: pip install 'lamina[tflite]'"
-        ) from error
     builder = flatbuffers.Builder(size + 4096)
     builder.Finish(_pack(builder, table, values, {}), file_identifier=IDENTIFIER)
     return bytes(builder.Output())

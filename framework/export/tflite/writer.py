@@ -74,7 +74,6 @@ def write_tflite(
     Raises:
         ExportError: ops cannot be written.
         ValueError: an argument is wrong, or the file would be larger than 2 GiB.
-        ModuleNotFoundError: the package `flatbuffers` is missing.
     """
     made = assemble(
         graphs,
