@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -88,6 +89,7 @@ class Emitter:
         self._sizes: dict[str, Tensor] = {}
         self._sized: dict[str, tuple[Tensor, int]] = {}
         self._dims: dict[Dim, Tensor] = {}
+        self._input_dtypes: dict[Tensor, Any] = {}
 
     # ---- nodes
 
@@ -251,7 +253,7 @@ class Emitter:
             weights: tensors for some of its constants; the others become Const nodes.
         """
         known: dict[Value, Tensor] = dict(zip(graph.inputs, inputs, strict=True))
-        self._input_dtypes = {tensor: value.dtype for value, tensor in known.items()}
+        self._input_dtypes.update({tensor: value.dtype for value, tensor in known.items()})
         for value, tensor in known.items():
             self.knows(value, tensor)
         self._graph_constants = {**graph.constants}
@@ -304,17 +306,17 @@ class Emitter:
     def function(self, graph: GraphBase, sizes: Sequence[str], returned: bool = False) -> Function:
         """Adds a graph to the library as a function; returns its name.
 
+        The name has a checksum of the contents: TensorFlow takes functions of one name in two files that it runs in one
+        process for the same, and refuses the second if it differs.
+
         Args:
             graph: the graph.
             sizes: named sizes, which are its last arguments.
             returned: whether it returns them too.
         """
-        taken = {f.signature.name for f in self.file.library.function}
-        name = f"{graph.name}_{len(taken)}"
         inner = Emitter(self.file, self.target, function=True)
         inner.allow_xla, inner.gaps, inner.fallbacks = self.allow_xla, self.gaps, self.fallbacks
         made = FunctionDef()
-        made.signature.name = name
         arguments = []
         for i, dtype in enumerate([v.dtype for v in graph.inputs] + [INT32] * len(sizes)):
             argument = inner.unique(f"arg{i}")
@@ -331,7 +333,10 @@ class Emitter:
                 tensor = inner.node("Identity", [tensor], T=dtype)
             made.ret[f"out{i}"] = tensor.place
         made.node_def.extend(inner.nodes)
-        self.file.library.function.append(made)
+        contents = made.SerializeToString(deterministic=True)
+        name = made.signature.name = f"{graph.name}_{hashlib.sha256(contents).hexdigest()[:16]}"
+        if all(known.signature.name != name for known in self.file.library.function):
+            self.file.library.function.append(made)
         return Function(name)
 
 
