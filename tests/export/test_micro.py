@@ -15,10 +15,12 @@ from lamina.export import ExportError
 from lamina.export.micro import arena, writer
 from lamina.export.micro.describe import describe_model
 from lamina.export.micro.operators import METHODS, MISSING
+from lamina.export.micro.rewrite import rewrite
 from lamina.export.micro.source import parse_source
 from lamina.export.static import static
 from lamina.export.tflite.schema import OPERATORS
 from lamina.graph import trace
+from lamina.graph.interpret import call
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 
@@ -230,6 +232,19 @@ def test_ops_that_micro_lacks_are_written_in_others(fn, tmp_path):
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32) * 2
     got = lamina.load_frozen(tmp_path / "net" / "net.tflite")(x)
     np.testing.assert_allclose(got, fn(x), rtol=1e-6, atol=1e-6)
+
+
+def test_conditions_are_moved_as_numbers_and_axes_of_size_one_as_reshapes():
+    tokens = layers.Input((5,), dtype="int32")
+    net = lamina.Model(tokens, layers.LSTM(3)(layers.Embedding(7, 4, mask_zero=True)(tokens)))
+    graph = rewrite(static(trace(net), batch_size=1))
+    x = np.asarray([[3, 0, 5, 1, 0]], np.int32)
+    assert "Transpose" not in {i.op for i in graph.instrs}  # of the mask: of no other dtype but of float32 in Micro
+    np.testing.assert_allclose(call(graph, x)[0], net(x), rtol=1e-5, atol=1e-6)
+    flags = rewrite(trace(lambda x: (x > 0).T, (2, 3)))
+    assert [i.inputs[0].dtype.name for i in flags.instrs if i.op == "Transpose"] == ["float32"]
+    y = np.asarray([[1, -1, 2], [-3, 4, -5]], np.float32)
+    np.testing.assert_array_equal(call(flags, y)[0], (y > 0).T)
 
 
 def test_static_graphs_compute_the_same():

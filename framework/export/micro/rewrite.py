@@ -10,7 +10,7 @@ from lamina.graph.expand import expand
 from lamina.graph.ir import Instr
 from lamina.graph.passes.rewrite import Rewriter
 
-INT32 = np.dtype("int32")
+BOOL, INT32 = np.dtype("bool"), np.dtype("int32")
 
 
 def rewrite(graph: Any) -> Any:
@@ -27,7 +27,7 @@ def rewrite(graph: Any) -> Any:
 
 
 def _expands(instr: Instr) -> bool:
-    return instr.op == "OneHot" or instr.op == "Gelu" and bool(instr.attrs.get("approximate"))
+    return instr.op in ("OneHot", "LSTM", "GRU", "Scan") or instr.op == "Gelu" and bool(instr.attrs.get("approximate"))
 
 
 def _swapped(graph: Any) -> Any:
@@ -40,6 +40,8 @@ def _swapped(graph: Any) -> Any:
             _select(r, instr)
         elif instr.op == "Tile":
             _tile(r, instr)
+        elif instr.op == "Transpose":
+            _transpose(r, instr)
     return r.done()
 
 
@@ -52,6 +54,18 @@ def _select(r: Rewriter, instr: Instr) -> None:
         number = r.before(instr, "Cast", [flag], "flag", dtype="int32")
         parts.append(r.before(instr, "Mul", [number, value], "part"))
     r.swap(instr, "Add", parts)
+
+
+def _transpose(r: Rewriter, instr: Instr) -> None:
+    """Moved axes of size 1: a reshape. Of conditions, which TRANSPOSE does not take, those of 1 and 0."""
+    (x,) = instr.inputs
+    large = [axis for axis in instr.attrs["perm"] if x.shape[axis] != 1]
+    if large == sorted(large):
+        r.swap(instr, "Reshape", [x], shape=instr.output.shape)
+    elif x.dtype == BOOL:
+        numbers = r.before(instr, "Cast", [x], "numbers", dtype="float32")
+        moved = r.before(instr, "Transpose", [numbers], "moved", perm=instr.attrs["perm"])
+        r.swap(instr, "Greater", [moved, r.constant(np.float32(0.5), "half")])
 
 
 def _tile(r: Rewriter, instr: Instr) -> None:
