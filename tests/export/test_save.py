@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from lamina import Input, Model, Sequential, Variable, export, layers, load_frozen, ops
 from lamina.checkpoint import load_checkpoint
@@ -82,6 +83,30 @@ def test_frozen_graph_is_folded_and_can_be_left_as_it_is(tmp_path):
     x = floats(2, 8, 8, 3)
     for name in ("a.pb", "b.pb"):
         np.testing.assert_allclose(load_frozen(tmp_path / name)(x), model(x), rtol=2e-5, atol=1e-6)
+
+
+def test_functions_of_frozen_graphs_have_names_of_their_contents(tmp_path):
+    """TensorFlow refuses two files in one process whose functions differ under one name."""
+
+    def library(name, cell):
+        net = Sequential([Input((4, 3)), cell])
+        net.export(tmp_path / f"{name}.pb", format="frozen")
+        found = GraphDef.FromString((tmp_path / f"{name}.pb").read_bytes()).library.function
+        assert found and len({f.signature.name for f in found}) == len(found)
+        x = np.ones((2, 4, 3), np.float32)
+        np.testing.assert_allclose(load_frozen(tmp_path / f"{name}.pb")(x), net(x), rtol=1e-5, atol=1e-6)
+        return {f.signature.name: f.SerializeToString(deterministic=True) for f in found}
+
+    one, other = library("one", layers.LSTM(2)), library("other", layers.GRU(3))
+    assert all(other[name] == contents for name, contents in one.items() if name in other)
+    assert set(one) != set(other)
+
+    def nested(x):
+        return lax.fori_loop(0, 3, lambda i, a: lax.fori_loop(0, i + 1, lambda j, b: b * 1.5 + j, a), x)
+
+    export.save(nested, [(None, 2)], tmp_path / "nested.pb", format="frozen")
+    x = np.ones((3, 2), np.float32)
+    np.testing.assert_allclose(load_frozen(tmp_path / "nested.pb")(x), nested(x), rtol=1e-5)
 
 
 def test_signatures_share_variables(tmp_path):
