@@ -8,8 +8,9 @@ PYTHON is an interpreter that has the runtime: tensorflow, onnxruntime, litert (
 code. Columns of runtimes that are not named are written, and not run; with --require that is an error.
 
 Each cell is the largest error relative to the largest element of the same output of the model when it is called
-eagerly, for integers also the ratio of signal to noise, and the bytes; of the trained models also the points of
-accuracy that integers lose, on data that they have not seen. What a format cannot hold stands below with its reason.
+eagerly (in float16 to the range of its elements), for integers also the ratio of signal to noise, and the bytes; of
+the trained models also the points of accuracy that integers lose, on data that they have not seen. What a format
+cannot hold stands below with its reason.
 The exit status is 1 if an error is above its limit, or if what cannot be written is not what is expected.
 """
 
@@ -83,7 +84,18 @@ POINT = 0.01
 """The accuracy that a trained model may lose in integers."""
 SINGLE = ("tflite_micro", "dlc")
 """Formats of which the batch is 1."""
-UNABLE: dict[tuple[str, str], str] = {}
+UNABLE = {
+    **{
+        (name, column): "GELU: TFLite Micro has no such operator"
+        for name in ("transformer_encoder", "causal_decoder", "convnext", "einsum_attention", "mixer")
+        for column in ("micro_float32", "micro_int8")
+    },
+    **{
+        (name, column): f"{op}: TFLite Micro has no such operator"
+        for name, op in {"raw_jnp": "TOPK_V2", "volumes": "CONV_3D"}.items()
+        for column in ("micro_float32", "micro_int8")
+    },
+}
 """(model, column) of what a format cannot hold, with a part of the reason that must be given."""
 
 
@@ -131,14 +143,15 @@ def size_text(count: int) -> str:
     return f"{count / 1000:.0f}k" if count >= 9950 else f"{count / 1000:.1f}k"
 
 
-def difference(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:
-    """The largest difference relative to the largest element, and the ratio of signal to noise in decibels."""
+def difference(got: np.ndarray, want: np.ndarray, ranges: bool) -> tuple[float, float]:
+    """The largest difference relative to the largest element, or to the range; the signal to noise in decibels."""
     if got.shape != want.shape or (got.dtype.kind in "iu") != (want.dtype.kind in "iu"):
         return np.inf, -np.inf
     got, want = got.astype(np.float64), want.astype(np.float64)
     if not np.isfinite(got).all():
         return np.inf, -np.inf
-    error = float(np.abs(got - want).max(initial=0) / max(np.abs(want).max(initial=0), 1e-6))
+    size = np.ptp(want) if ranges and want.size > 1 else np.abs(want).max(initial=0)
+    error = float(np.abs(got - want).max(initial=0) / max(size, 1e-6))
     with np.errstate(divide="ignore"):
         return error, float(min(10 * np.log10(np.sum(want**2) / np.sum((got - want) ** 2)), 200.0))
 
@@ -163,9 +176,9 @@ def write_model(name: str, columns: list[str], folder: Path) -> list[Cell]:
             net, specs, names = net
         randomise(net, rng)
         graph = trace(net, *specs, input_names=names)
-        feeds = {str(n): samples(graph, n, rng) for n in (1, 5)}
-        # among them what is measured, so that no value is cut off: rounding is what counts
-        data = [samples(graph, 8, rng) for _ in range(4)] + list(feeds.values())
+        # what is measured is among them, so that no value is cut off: rounding is what counts
+        data = [samples(graph, 8, rng) for _ in range(4)]
+        feeds = {"1": {k: x[:1] for k, x in data[0].items()}, "5": {k: x[3:] for k, x in data[0].items()}}
     for number, given in feeds.items():
         arrays = list(given.values())
         found = net(arrays if len(arrays) > 1 else arrays[0], training=False)
@@ -228,7 +241,8 @@ def measure(cell: Cell, folder: Path) -> None:
         if set(got.files) != set(want.files):
             cell.reason = f"outputs {sorted(got.files)}, not {sorted(want.files)}"
             return
-        results += [difference(got[k], want[k]) for k in want.files]
+        ranges = COLUMNS[cell.column].precision == "float16"
+        results += [difference(got[k], want[k], ranges) for k in want.files]
         if number == "test" and COLUMNS[cell.column].integers:
             labels, (key,) = np.load(folder / f"{cell.model}.labels.npy"), want.files
             right = [float(np.mean(y[key].argmax(-1) == labels)) for y in (want, got)]
@@ -257,7 +271,9 @@ def elsewhere(python: str, models: list[str], columns: list[str], folder: Path) 
     """The cells of columns that another interpreter writes and runs."""
     answer = folder / "elsewhere.json"
     command = [python, "-W", "ignore", __file__, "--models", *models, "--formats", *columns, "--json", str(answer)]
-    subprocess.run([*command, "--python-of", f"qnn={python}"], stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run([*command, "--python-of", f"qnn={python}"], stdout=subprocess.DEVNULL, check=False)
+    if not answer.exists():
+        raise RuntimeError(f"{python} ended with status {done.returncode}")
     return [Cell(**cell) for cell in json.loads(answer.read_text())]
 
 
@@ -277,13 +293,18 @@ def table(cells: list[Cell], models: list[str], columns: list[str], markdown: bo
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+def shortened(text: str) -> str:
+    """A message in one line."""
+    return text if len(text) <= 300 else f"{text[:300]}..."
+
+
 def notes(cells: list[Cell]) -> list[str]:
     """Why cells are empty: a line for each reason."""
     found: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         if cell.error is None and cell.reason != "not run":
             found.setdefault((cell.model, cell.reason), []).append(cell.column)
-    return [f"{model}, {', '.join(columns)}: {reason}" for (model, reason), columns in found.items()]
+    return [f"{model}, {', '.join(columns)}: {shortened(reason)}" for (model, reason), columns in found.items()]
 
 
 def parse() -> argparse.Namespace:
@@ -325,7 +346,7 @@ def main() -> int:
             cells += elsewhere(pythons["qnn"], models, away, folder)
         else:
             cells += [Cell(m, c, reason="not run") for m in models for c in away]
-    wrong = [f"{c.model}, {c.column}: {text}" for c in cells if (text := c.wrong(args.require))]
+    wrong = [f"{c.model}, {c.column}: {shortened(text)}" for c in cells if (text := c.wrong(args.require))]
     below = notes(cells)
     print(table(cells, models, columns, False), *below, sep="\n")
     ran = sum(c.error is not None for c in cells)
