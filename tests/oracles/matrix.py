@@ -234,7 +234,7 @@ def measure(cell: Cell, folder: Path) -> None:
     if failed.exists():
         cell.reason = failed.read_text()
         return
-    results = []
+    results, cell.reason = [], "the runtime gave nothing"
     for file in place.glob(f"{cell.model}.*.out.npz"):
         number = file.name.rsplit(".", 3)[1]
         got, want = np.load(file), np.load(folder / f"{cell.model}.{number}.npz")
@@ -340,7 +340,7 @@ def main() -> int:
                 cells += made
         run(local, pythons, folder)
         for cell in cells:
-            if cell.reason == "not run":
+            if cell.reason == "not run" and COLUMNS[cell.column].runtime in pythons:
                 measure(cell, folder)
         if away and "qnn" in pythons:
             cells += elsewhere(pythons["qnn"], models, away, folder)
