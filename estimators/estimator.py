@@ -148,6 +148,21 @@ class Estimator:
             labels = self._head.encode_labels(labels)
         return numeric(method, features, labels)
 
+    def _nodes(self, nodes: Any) -> Any:
+        """What `_host` does with features to predict, as nodes of an exported model."""
+        if not isinstance(nodes.features, Mapping):
+            return nodes.number(nodes.features)
+        text = [k for k, x in nodes.features.items() if x.is_text]
+        if text and not self._columns:
+            raise ValueError(
+                f"export_saved_model: feature {text[0]!r} is text, which cannot enter a compiled step. Let feature "
+                "columns in params turn it into ids."
+            )
+        inputs = {k: nodes.number(x) for k, x in nodes.features.items() if not x.is_text}
+        for column in self._columns:
+            inputs.update(column.host_nodes(nodes))
+        return inputs
+
     # ---- what there is
 
     @property

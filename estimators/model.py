@@ -151,7 +151,7 @@ class EstimatorModel(Model):
         info = self.modes[mode] = ModeInfo(spec, frame, metrics, local)
         if mode == ModeKeys.TRAIN:
             self.optimizer = TrainOps(self.store, spec.train_op, frame)
-        spec.loss = spec.predictions = None
+        spec.loss = spec.predictions = spec.export_outputs = None
         if self.waiting:
             self._take_waiting(mode)
         return info

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from lamina.core.checks import check_choice, check_type
 from lamina.core.errors import describe
+from lamina.estimators.export_outputs import check_outputs
 from lamina.metrics.metric import Metric
 from lamina.optimizers import Optimizer
 
@@ -69,7 +70,8 @@ class EstimatorSpec:
             is given.
         eval_metric_ops: metrics by name that have taken the batch in (`metrics.accuracy(labels, classes)`, any
             `Metric` after `update_state`), or scalars, which are averaged over batches.
-        export_outputs: outputs of an exported model by signature.
+        export_outputs: outputs of an exported model by signature: `PredictOutput`, `RegressionOutput` or
+            `ClassificationOutput`; by default the predictions, as "serving_default".
         training_chief_hooks: hooks for the training of the first process.
         training_hooks: hooks for training.
         evaluation_hooks: hooks for evaluation.
@@ -112,7 +114,8 @@ class EstimatorSpec:
                 f"EstimatorSpec: mode {mode!r} needs train_op=optimizer.minimize(loss), or optimizer=...; "
                 "train_op=no_op() if model_fn assigns to its variables itself."
             )
-        self.predictions, self.export_outputs, self.decode = predictions, export_outputs, decode
+        self.predictions, self.decode = predictions, decode
+        self.export_outputs = None if export_outputs is None else check_outputs(export_outputs)
         self.loss = loss.reshape(()) if getattr(loss, "shape", ()) == (1,) else loss
         self.train_op = group(train_op)
         self.eval_metric_ops = dict(eval_metric_ops or {})

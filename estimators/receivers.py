@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from lamina.core.errors import describe
+from lamina.datasets.examples import features_spec
 from lamina.datasets.spec import TensorSpec
 
 
@@ -17,12 +16,14 @@ class ServingInputReceiver(NamedTuple):
     Args:
         features: a `TensorSpec` for each feature, or one alone.
         receiver_tensors: what callers feed: the features themselves, or records under the name "examples".
-        receiver_tensors_alternatives: further ways to feed the model, by name.
+        receiver_tensors_alternatives: further ways to feed the model, by name: a spec for each feature.
+        feature_spec: how the features are read from records, if those are what callers feed.
     """
 
     features: Any
     receiver_tensors: Any
     receiver_tensors_alternatives: Any = None
+    feature_spec: Any = None
 
 
 class TensorServingInputReceiver(NamedTuple):
@@ -77,19 +78,29 @@ def build_parsing_serving_input_receiver_fn(
     Args:
         feature_spec: what `make_parse_example_spec` returns.
         default_batch_size: the size of a batch; None for any.
+
+    Raises:
+        TypeError: feature_spec is no dict of specs by feature.
+
+    Example:
+        >>> from lamina.estimators import feature_column
+        >>> columns = [feature_column.categorical_column_with_hash_bucket("word", 10)]
+        >>> spec = feature_column.make_parse_example_spec(columns)
+        >>> receiver = build_parsing_serving_input_receiver_fn(spec)()
+        >>> receiver.receiver_tensors["examples"].dtype, receiver.features["word"].shape
+        (dtype('O'), (None, None))
     """
     owner = "build_parsing_serving_input_receiver_fn"
     if not isinstance(feature_spec, Mapping) or not feature_spec:
         raise TypeError(f"{owner}: feature_spec must be a dict by feature, got {describe(feature_spec)}.")
-    features = {}
-    for name, one in feature_spec.items():
-        shape = tuple(getattr(one, "shape", (None,)))
-        features[name] = TensorSpec(
-            (default_batch_size, *shape), np.dtype(object) if one.dtype == "string" else one.dtype, name
-        )
+    try:
+        features = features_spec(feature_spec, default_batch_size)
+    except AttributeError:
+        wrong = next(v for v in feature_spec.values() if not hasattr(v, "dtype"))
+        raise TypeError(f"{owner}: feature_spec must hold FixedLenFeature and such, got {describe(wrong)}.") from None
 
     def serving_input_receiver_fn() -> ServingInputReceiver:
         examples = TensorSpec((default_batch_size,), "string", "examples")
-        return ServingInputReceiver(features, {"examples": examples})
+        return ServingInputReceiver(features, {"examples": examples}, None, dict(feature_spec))
 
     return serving_input_receiver_fn

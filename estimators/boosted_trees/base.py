@@ -220,6 +220,18 @@ class BoostedTrees(CannedEstimator):
         hooks = [_UntilGrown(settings.n_trees, self._batches_per_layer)]
         return EstimatorSpec(mode, self.head.predictions(logits), loss, no_op(), training_hooks=hooks)
 
+    def _nodes(self, nodes: Any) -> Any:
+        inputs = super()._nodes(nodes)
+        for name, x in inputs.items():  # trees split by one category a sample
+            if x.dtype == np.int32 and not isinstance(x.shape[1], int) and self._is_single(name):
+                inputs[name] = nodes.build.first(x, -1)
+        return inputs
+
+    def _is_single(self, input_name: str) -> bool:
+        """Whether trees split the categories of an input by sets of them."""
+        known = TreeInput(self._columns, None, MOST_CATEGORIES) if self._input is None else self._input
+        return any(c.input_name == input_name for c in known.categories)
+
     def _n_bins(self, tree_input: TreeInput) -> int:
         categories = max((f.categories for f in tree_input.features), default=0)
         return bin_count(max(self._train_settings.max_bins, categories))

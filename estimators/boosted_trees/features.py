@@ -46,11 +46,12 @@ class TreeInput:
     Attributes:
         features: what the columns of the matrix are.
         numbers: how many are numbers; they come first.
+        categories: the columns of which a sample has one category, which stays one.
     """
 
     def __init__(self, columns: Sequence[FeatureColumn], inputs: Mapping[str, Any] | None, most: int):
         self._numeric: list[tuple[Any, bool]] = []  # (column, whether it is bucketized)
-        self._categories: list[Any] = []
+        self.categories: list[Any] = []
         numbers: list[Feature] = []
         categories: list[Feature] = []
         for column in columns:
@@ -65,7 +66,7 @@ class TreeInput:
                 ids = None if inputs is None else inner.ids(inputs)
                 single = ids is None or (ids.ids.shape[1] == 1 and ids.weights is None)
                 if single and inner.num_buckets <= most:
-                    self._categories.append(inner)
+                    self.categories.append(inner)
                     categories.append(Feature(column.name, inner.num_buckets, _labels(inner)))
                 else:
                     dense: Any = column if isinstance(column, DenseColumn) else indicator_column(inner)
@@ -83,7 +84,7 @@ class TreeInput:
                 parts.append(_float(inputs[column.input_name] % (len(column.boundaries) + 1)))
             else:
                 parts.append(_float(column.dense(inputs)))
-        for column in self._categories:
+        for column in self.categories:
             ids = column.ids(inputs).ids
             if ids.shape[1] != 1:
                 raise ValueError(

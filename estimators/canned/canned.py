@@ -132,6 +132,13 @@ class CannedEstimator(Tabular):
             raise ValueError(f"{method}: {type(self).__name__} needs labels. Let input_fn yield (features, labels).")
         return inputs, self._encode(method, labels)
 
+    def _nodes(self, nodes: Any) -> Any:
+        check_features("export_saved_model", nodes.features, [c.name for c in self._columns])
+        inputs: dict[str, Any] = {}
+        for column in self._columns:
+            inputs.update(column.host_nodes(nodes))
+        return inputs or {"rows": nodes.build.zeros(next(iter(nodes.features.values())))}
+
     def _encode(self, method: str, labels: Any) -> Any:
         """Labels as numbers."""
         return self.head.encode_labels(labels)

@@ -258,6 +258,9 @@ class KMeansClustering(CannedEstimator):
             return transform_host(self._columns, features), None
         return numeric(method, features, None)
 
+    def _nodes(self, nodes: Any) -> Any:
+        return super()._nodes(nodes) if self._columns else Estimator._nodes(self, nodes)
+
     # ---- use
 
     def cluster_centers(self) -> np.ndarray:

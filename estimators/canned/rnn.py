@@ -18,6 +18,7 @@ from lamina.estimators.feature_columns import (
     input_layer,
     sequence_input_layer,
 )
+from lamina.estimators.feature_columns.column import label
 from lamina.estimators.heads import Head
 from lamina.estimators.modes import Minimize
 from lamina.estimators.optimizers import get_optimizer
@@ -83,6 +84,18 @@ class _RNN(CannedEstimator):
         if not self._sequence:
             raise ValueError(f"{owner}: sequence_feature_columns must hold at least one column.")
         return [*self._sequence, *self._context]
+
+    def _nodes(self, nodes: Any) -> Any:
+        for key, x in nodes.features.items():
+            if any(not isinstance(d, int) for d in x.shape[1:]):
+                columns = [c for c in self._sequence if key in c.parse_example_spec]
+                if columns:
+                    raise ValueError(
+                        f"export_saved_model: {label(columns[0])}: an exported recurrent network has a fixed number of "
+                        f"steps, but feature {key!r} has shape {x.shape}. Feed arrays of as many steps as a sequence "
+                        "may have, padded with '', -1 or NaN: build_raw_serving_input_receiver_fn."
+                    )
+        return super()._nodes(nodes)
 
     def _cells(self, mode: str) -> list[Any]:
         function: Callable[..., Any] | None = self._argument("rnn_cell_fn")

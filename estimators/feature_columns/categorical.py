@@ -215,6 +215,11 @@ class HashedColumn(CategoricalColumn):
         values, present = read_categories(self, features, self.key, self.dtype)
         return (fingerprint64(values) % np.uint64(self.hash_bucket_size)).astype(np.int64), present
 
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """The fingerprint of each value, modulo the number of buckets."""
+        values = nodes.categories(self, self.key, self.dtype)
+        return nodes.build.hash_buckets(values, self.hash_bucket_size), nodes.given(values)
+
     def describe(self) -> dict[str, Any]:
         """A row of the summary."""
         return {"name": self.name, "kind": self.maker, "details": f"{self.hash_bucket_size} buckets"}
@@ -292,6 +297,18 @@ class WeightedColumn(CategoricalColumn):
         if (absent & present).any():
             raise ValueError(f"{label(self)}: a category has no weight in feature {self.weight_feature_key!r}.")
         return np.where(present, weights, 0).astype(np.float32)
+
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """The ids of the categories."""
+        return nodes.ids(self.categorical_column)
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """The ids and the weights."""
+        found, (_, present) = super().host_nodes(nodes), nodes.ids(self)
+        weights = nodes.build.cast(nodes.numbers(self, self.weight_feature_key), np.float32)
+        if len(weights.shape) == 1:
+            weights = nodes.build.reshape(weights, (*weights.shape, 1))
+        return {**found, f"{self.input_name}/weights": nodes.build.select(present, weights, 0)}
 
     def host_inputs(self, features: Features) -> dict[str, np.ndarray]:
         """The ids and the weights."""

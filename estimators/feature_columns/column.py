@@ -179,6 +179,10 @@ class FeatureColumn(Described):
             "input_fn: dataset.map(lambda features, labels: (transform_host(columns, features), labels))."
         )
 
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """What `host_inputs` does, as nodes of an exported model; by default `traced_inputs` written as such."""
+        return nodes.traced(self, self.traced_inputs)
+
     def describe(self) -> dict[str, Any]:
         """A row of the summary: name, kind and details."""
         return {"name": self.name, "kind": self.maker, "details": ""}
@@ -204,6 +208,16 @@ class CategoricalColumn(FeatureColumn):
         """The ids; -1 where there is none."""
         ids, present = features.ids(self)
         return {self.input_name: np.where(present, ids, MISSING_ID).astype(np.int32)}
+
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """What `host_ids` does, as nodes of an exported model."""
+        ids = nodes.build.cast(nodes.traced(self, self.traced_inputs)[self.input_name], np.int64)
+        return ids, nodes.given(ids)
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """The ids; -1 where there is none."""
+        ids, present = nodes.ids(self)
+        return {self.input_name: nodes.build.cast(nodes.build.select(present, ids, MISSING_ID), np.int32)}
 
     def ids(self, inputs: Mapping[str, Any]) -> Ids:
         """The ids, and weights, out of the inputs of the step."""

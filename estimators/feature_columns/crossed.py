@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,22 @@ class CrossedColumn(CategoricalColumn):
             present = present & there.reshape(shape)
         ids = cross_fingerprints(hashes, self.hash_key) % np.uint64(self.hash_bucket_size)
         return flat_rows(ids.astype(np.int64)), flat_rows(present)
+
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """The hash of each combination of values of a sample."""
+        leaves, build = self.leaves, nodes.build
+        parts = [nodes.ids(k) for k in leaves if not isinstance(k, str)]
+        for key in (k for k in leaves if isinstance(k, str)):
+            values = nodes.read(self, key)
+            values = nodes.categories(self, key, "string" if values.is_text else "int64")
+            parts.append((values, build.compare("Equal", values, values)))
+        sizes = [values.shape[1] for values, _ in parts]
+        known = [d for d in sizes if isinstance(d, int)]
+        width = math.prod(known) if len(known) == len(sizes) else f"{self.input_name.replace('@', '_')}_values"
+        present = parts[0][1]
+        for _, there in parts[1:]:
+            present = build.every_pair(present, there, width)
+        return build.cross([values for values, _ in parts], self.hash_bucket_size, self.hash_key, width), present
 
     def _plain(self, key: str, features: Features) -> tuple[np.ndarray, np.ndarray]:
         values, present = features.read(self, key)

@@ -55,7 +55,8 @@ def combine_rows(table: Any, categories: Ids, combiner: str, max_norm: float | N
     # A sample without categories looks row 0 up, as in TensorFlow, where a momentum moves that row on; an id of -1
     # beside others names a row past the end, which no update reaches.
     looked_up = jnp.maximum(ids, 0)
-    if ids.shape[1] > 1:
+    single = isinstance(ids.shape[1], int) and ids.shape[1] == 1  # in an exported model, the size may not be known
+    if not single:
         first = jnp.arange(ids.shape[1]) == 0
         looked_up = jnp.where(valid | (first & ~jnp.any(valid, axis=1, keepdims=True)), looked_up, table.shape[0])
     rows = lookup(table, looked_up)
@@ -66,7 +67,7 @@ def combine_rows(table: Any, categories: Ids, combiner: str, max_norm: float | N
         if combiner != "sum":
             valid = valid & (weights > 0)
         weights = jnp.where(valid, weights, 0).astype(rows.dtype)
-    if ids.shape[1] == 1 and (weights is None or combiner == "mean"):  # one category a sample
+    if single and (weights is None or combiner == "mean"):  # one category a sample
         return jnp.where(valid, rows[:, 0], 0)
     w = valid.astype(rows.dtype) if weights is None else weights
     total = jnp.sum(rows * w[..., None], axis=1)
@@ -106,6 +107,10 @@ class IndicatorColumn(DenseColumn):
     def traced_inputs(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the categories."""
         return self.categorical_column.traced_inputs(features)
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """Those of the categories."""
+        return self.categorical_column.host_nodes(nodes)
 
     def dense(self, inputs: Mapping[str, Any], tables: Any = None) -> Any:
         """How often each category is there; or the sum of its weights."""
@@ -211,6 +216,10 @@ class EmbeddingColumn(DenseColumn):
     def traced_inputs(self, features: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the categories."""
         return self.categorical_column.traced_inputs(features)
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """Those of the categories."""
+        return self.categorical_column.host_nodes(nodes)
 
     def dense(self, inputs: Mapping[str, Any], tables: Any = None) -> Any:
         """The combined rows of the categories; `tables` gives the table of a column."""

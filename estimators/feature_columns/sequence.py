@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from lamina.estimators.feature_columns.column import (
     Ids,
     SequenceColumn,
     check_key,
+    find_feature,
     flat_rows,
     label,
 )
@@ -42,6 +43,17 @@ def sequence_lengths(present: np.ndarray) -> np.ndarray:
     """
     steps = np.arange(1, present.shape[1] + 1)
     return (present * steps).max(axis=1, initial=0).astype(np.int32)
+
+
+def traced_lengths(present: Any) -> Any:
+    """`sequence_lengths`, within the compiled step."""
+    steps = jnp.arange(1, present.shape[1] + 1)
+    return jnp.max(jnp.where(present, steps, 0), axis=1, initial=0).astype("int32")
+
+
+def with_steps(x: Any) -> Any:
+    """A node (batch, n) of an exported model; an n that is not known is the number of steps of all sequences."""
+    return replace(x, shape=(x.shape[0], *(d if isinstance(d, int) else "steps" for d in x.shape[1:])))
 
 
 @dataclass(frozen=True)
@@ -82,6 +94,22 @@ class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
         lengths = sequence_lengths(np.any(present.reshape(shape), axis=-1))
         ids = np.where(present, ids, -1).astype(np.int32)
         return {self.input_name: ids.reshape(shape), f"{self.input_name}/lengths": lengths}
+
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """Those of the categories."""
+        return nodes.ids(self.categorical_column)
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """The ids, (batch, steps, n), and the lengths of the sequences."""
+        raw = nodes.features[self.categorical_column.key].shape  # type: ignore[attr-defined]
+        ids = with_steps(super().host_nodes(nodes)[self.input_name])
+
+        def run(inputs: Mapping[str, Any]) -> dict[str, Any]:
+            found = inputs[self.input_name]
+            found = found.reshape(*found.shape, 1) if len(raw) < 3 else found.reshape(-1, raw[1], math.prod(raw[2:]))
+            return {self.input_name: found, f"{self.input_name}/lengths": traced_lengths((found >= 0).any(-1))}
+
+        return nodes.build.traced(run, {self.input_name: ids})
 
     def describe(self) -> dict[str, Any]:
         """A row of the summary."""
@@ -145,6 +173,25 @@ class SequenceNumericColumn(SequenceColumn):
         shape = (len(values), values.shape[1] // self.width, self.width)
         lengths = sequence_lengths(np.any(present.reshape(shape), axis=-1))
         return {self.input_name: out.reshape(shape), f"{self.input_name}/lengths": lengths}
+
+    def traced_inputs(self, features: Mapping[str, Any]) -> dict[str, Any]:
+        """The normalised values, and the lengths; `normalizer_fn` must look at each value alone."""
+        values = jnp.asarray(find_feature(self, self.key, features))
+        values = values.reshape(values.shape[0], -1) if values.ndim != 2 else values
+        present = ~jnp.isnan(values) if jnp.issubdtype(values.dtype, jnp.floating) else jnp.ones(values.shape, bool)
+        if self.width > 1:
+            rest = ((0, 0), (0, -values.shape[1] % self.width))
+            values, present = jnp.pad(values, rest), jnp.pad(present, rest)
+        there = values if self.normalizer_fn is None else jnp.asarray(self.normalizer_fn(values))
+        out = jnp.where(present, there.astype("float32"), jnp.float32(self.default_value))
+        shape = (*values.shape, 1) if self.width == 1 else (values.shape[0], -1, self.width)
+        lengths = traced_lengths(present.reshape(shape).any(-1))
+        return {self.input_name: out.reshape(shape), f"{self.input_name}/lengths": lengths}
+
+    def host_nodes(self, nodes: Any) -> dict[str, Any]:
+        """The normalised values, and the lengths."""
+        x = nodes.numbers(self, self.key)
+        return nodes.build.traced(self.traced_inputs, {self.key: with_steps(x) if self.width == 1 else x})
 
     def dense_steps(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
         """The numbers and the lengths."""

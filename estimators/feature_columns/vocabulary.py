@@ -63,6 +63,15 @@ class VocabularyColumn(CategoricalColumn):
             ids[unknown] = self.default_value
         return ids, present
 
+    def id_nodes(self, nodes: Any) -> tuple[Any, Any]:
+        """A table of the tokens; for others a bucket by hash, or the default."""
+        values, build = nodes.categories(self, self.key, self.dtype), nodes.build
+        if not self.num_oov_buckets:
+            return build.find(values, self.vocabulary, self.default_value), nodes.given(values)
+        ids = build.find(values, self.vocabulary, -1)
+        others = build.add(build.hash_buckets(values, self.num_oov_buckets), len(self.vocabulary))
+        return build.select(build.compare("Less", ids, 0), others, ids), nodes.given(values)
+
     def describe(self) -> dict[str, Any]:
         """A row of the summary."""
         shown = ", ".join(str(t) for t in self.vocabulary[:4]) + (", ..." if len(self.vocabulary) > 4 else "")

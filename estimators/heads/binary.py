@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.checks import check_number
+from lamina.estimators.export_outputs import ClassificationOutput, RegressionOutput
 from lamina.estimators.heads.head import Head, as_columns, numbers_of, spread
 from lamina.estimators.heads.vocabulary import ClassNames
 from lamina.metrics import AUC, Accuracy, BinaryAccuracy, Mean, Precision, Recall
@@ -104,6 +105,16 @@ class BinaryClassHead(Head):
         ids = np.asarray(predictions["class_ids"])
         found = {**predictions, "class_ids": ids.astype(np.int64), "classes": self.classes.decode(ids)}
         return {**found, **self.classes.all(len(ids))}
+
+    def served_predictions(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Predictions with the names of classes, as outputs of an exported model."""
+        return {**predictions, **self.classes.served(predictions)}
+
+    def services(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Probabilities by class, and the probability of the second class."""
+        probabilities = predictions["probabilities"]
+        found = ClassificationOutput(probabilities, self.classes.of_each(probabilities))
+        return {"classification": found, "regression": RegressionOutput(predictions["logistic"])}
 
     def batch_metrics(self) -> dict[str, Metric]:
         """See the class."""

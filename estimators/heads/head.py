@@ -13,6 +13,7 @@ import numpy as np
 from lamina.core.checks import check_choice
 from lamina.core.errors import ShapeError, describe, did_you_mean, listing
 from lamina.core.naming import snake_case
+from lamina.estimators.export_outputs import DEFAULT, PredictOutput
 from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys
 from lamina.metrics import Mean
 from lamina.metrics.metric import Metric
@@ -95,6 +96,19 @@ class Head:
     def decode(self, predictions: dict[Any, Any]) -> dict[Any, Any]:
         """Predictions with the names of classes, on the host."""
         return predictions
+
+    def services(self, predictions: dict[Any, Any]) -> dict[str, Any]:
+        """What servers give for records, by signature, from the predictions that are numbers; the default one first."""
+        return {}
+
+    def served_predictions(self, predictions: dict[Any, Any]) -> dict[Any, Any]:
+        """What `decode` gives, as outputs of an exported model."""
+        return predictions
+
+    def export_outputs(self, predictions: dict[Any, Any]) -> dict[str, Any]:
+        """The outputs of an exported model by signature, from the predictions that are numbers."""
+        predict, services = PredictOutput(self.served_predictions(predictions)), self.services(predictions)
+        return {DEFAULT: next(iter(services.values()), predict), **services, "predict": predict}
 
     def batch_metrics(self) -> dict[str, Metric]:
         """The metrics, beside `average_loss`, in order."""
@@ -240,7 +254,8 @@ class Head:
         """
         predictions = self.predictions(logits)
         if mode == ModeKeys.PREDICT:
-            return EstimatorSpec(mode, predictions=predictions, decode=self.decode)
+            outputs = self.export_outputs(predictions)
+            return EstimatorSpec(mode, predictions=predictions, decode=self.decode, export_outputs=outputs)
         if labels is None:
             raise ValueError(f"{self!r}: mode {mode!r} needs labels. Let input_fn yield (features, labels).")
         loss = self.loss(labels, logits, features, mode, regularization_losses)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lamina.estimators.export_outputs import ClassificationOutput
 from lamina.estimators.heads.head import Head, as_columns, numbers_of, spread
 from lamina.estimators.heads.vocabulary import ClassNames, check_classes
 from lamina.metrics import SparseCategoricalAccuracy
@@ -79,6 +80,15 @@ class MultiClassHead(Head):
         ids = np.asarray(predictions["class_ids"])
         found = {**predictions, "class_ids": ids.astype(np.int64), "classes": self.classes.decode(ids)}
         return {**found, **self.classes.all(len(ids))}
+
+    def served_predictions(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Predictions with the names of classes, as outputs of an exported model."""
+        return {**predictions, **self.classes.served(predictions)}
+
+    def services(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Probabilities by class."""
+        probabilities = predictions["probabilities"]
+        return {"classification": ClassificationOutput(probabilities, self.classes.of_each(probabilities))}
 
     def batch_metrics(self) -> dict[str, Metric]:
         """See the class."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from lamina.core.checks import check_number
 from lamina.core.errors import ShapeError, describe, listing
+from lamina.estimators.export_outputs import DEFAULT, PredictOutput
 from lamina.estimators.heads.head import REGULARIZATION_LOSS, Head
 from lamina.metrics import Mean
 from lamina.metrics.metric import Metric
@@ -121,6 +122,18 @@ class MultiHead(Head):
             own = {k: v for (name, k), v in predictions.items() if name == head.name}
             found.update({(head.name, k): v for k, v in head.decode(own).items()})
         return found
+
+    def export_outputs(self, predictions: dict[Any, Any]) -> dict[str, Any]:
+        """The outputs of each head, as `name` and `name/signature`; the first head's are the default."""
+        found: dict[str, Any] = {}
+        together: dict[Any, Any] = {}
+        for head in self.heads:
+            own = {k: v for (name, k), v in predictions.items() if name == head.name}
+            outputs = head.export_outputs(own)
+            found.setdefault(DEFAULT, outputs[DEFAULT])
+            found.update({str(head.name) if k == DEFAULT else f"{head.name}/{k}": v for k, v in outputs.items()})
+            together.update({(head.name, k): v for k, v in outputs["predict"].outputs.items()})
+        return {**found, "predict": PredictOutput(together)}
 
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> dict[str, Metric]:
         """The losses of the heads, then the metrics of each."""

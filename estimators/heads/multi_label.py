@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.errors import ShapeError, describe
+from lamina.estimators.export_outputs import ClassificationOutput
 from lamina.estimators.heads.binary import check_thresholds, sigmoid_crossentropy
 from lamina.estimators.heads.head import Head, numbers_of, spread
 from lamina.estimators.heads.vocabulary import ClassNames, as_bytes, check_classes
@@ -134,6 +135,15 @@ class MultiLabelHead(Head):
     def decode(self, predictions: dict[str, Any]) -> dict[str, Any]:
         """Predictions with the names of classes."""
         return {**predictions, "classes": self.classes.all(len(predictions["logits"]))["all_classes"]}
+
+    def served_predictions(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Predictions with the names of classes, as outputs of an exported model."""
+        return {**predictions, "classes": self.classes.of_each(predictions["probabilities"])}
+
+    def services(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """Probabilities by class."""
+        probabilities = predictions["probabilities"]
+        return {"classification": ClassificationOutput(probabilities, self.classes.of_each(probabilities))}
 
     def batch_metrics(self) -> dict[str, Metric]:
         """See the class."""

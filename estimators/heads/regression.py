@@ -11,6 +11,7 @@ import numpy as np
 
 from lamina.core.checks import check_int
 from lamina.core.errors import describe
+from lamina.estimators.export_outputs import RegressionOutput
 from lamina.estimators.heads.binary import sigmoid_crossentropy
 from lamina.estimators.heads.head import Head, as_columns, numbers_of, spread
 from lamina.metrics import Mean
@@ -79,6 +80,10 @@ class RegressionHead(Head):
         """The predictions."""
         found = {"predictions": self._linked(logits)}
         return found if self.inverse_link_fn is None else {**found, "logits": logits}
+
+    def services(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """The predictions."""
+        return {"regression": RegressionOutput(predictions["predictions"])}
 
     def batch_metrics(self) -> dict[str, Metric]:
         """See the class."""

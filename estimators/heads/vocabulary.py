@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.checks import check_int
 from lamina.core.errors import describe, did_you_mean, listing
+from lamina.estimators.export_outputs import Names, Wide
 
 
 def as_bytes(value: Any) -> bytes:
@@ -97,6 +99,21 @@ class ClassNames:
     def decode(self, numbers: np.ndarray) -> np.ndarray:
         """Class numbers as names."""
         return self.names[numbers]
+
+    def served(self, predictions: dict[str, Any]) -> dict[str, Any]:
+        """What decoding adds to predictions, as outputs of an exported model."""
+        ids = predictions["class_ids"]
+        each = self.of_each(predictions["probabilities"])
+        return {
+            "class_ids": Wide(ids),
+            "classes": Names(ids, self.names),
+            "all_class_ids": each.numbers,
+            "all_classes": each,
+        }
+
+    def of_each(self, scores: Any) -> Names:
+        """The names of all classes for each row of scores, as an output of an exported model."""
+        return Names(jnp.broadcast_to(jnp.arange(self.count, dtype="int32"), scores.shape), self.names)
 
     def all(self, batch: int) -> dict[str, np.ndarray]:
         """All classes, for each sample of a batch."""

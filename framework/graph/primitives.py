@@ -55,6 +55,13 @@ def _unchanged(b: Builder, params: Any, avals: Any, *inputs: Value) -> Any:
     return list(inputs)
 
 
+@primitive("shift_right_logical")
+def _shift_right_logical(b: Builder, params: Any, avals: Any, x: Value, y: Value) -> Value:
+    """Without a sign, shifting back fills up with zeros in any case; else the number is shifted as one without."""
+    plain = np.dtype(f"uint{x.dtype.itemsize * 8}")
+    return _cast(b, b.emit("ShiftRight", [_cast(b, x, plain), _cast(b, y, plain)]), x.dtype)
+
+
 @primitive("reduce_precision")
 def _reduce_precision(b: Builder, params: Any, avals: Any, x: Value) -> Any:
     bits = {"float32": (8, 23), "bfloat16": (8, 7), "float16": (5, 10), "float64": (11, 52)}

@@ -288,8 +288,3 @@ def _sparse_segment(state: State, a: Attrs, x: Any, indices: Any, segments: Any)
 def _bucketize(state: State, a: Attrs, x: Any) -> Any:
     edges = np.asarray(a.node.attr["boundaries"].list.f, np.float32)
     return np.digitize(np.asarray(x), edges).astype(np.int32)
-
-
-@host("ParseExample", "ParseExampleV2")
-def _parse_example(state: State, a: Attrs, *x: Any) -> Any:
-    raise ValueError("serialised examples are not parsed here: parse them with lamina.datasets, and feed the tensors.")

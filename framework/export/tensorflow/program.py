@@ -9,13 +9,14 @@ import numpy as np
 from jax import export
 
 from lamina.core.errors import did_you_mean, listing
-from lamina.export.tensorflow import read_layers  # noqa: F401  it fills the table of ops
+from lamina.export.tensorflow import read_layers, record_ops  # noqa: F401  they fill the tables of ops
 from lamina.export.tensorflow.emitter import MULTIPLE
 from lamina.export.tensorflow.host_ops import HOST, Resource, State
 from lamina.export.tensorflow.node_attrs import Attrs
 from lamina.export.tensorflow.read_control import CONTROL
 from lamina.export.tensorflow.read_ops import READ
 from lamina.graph.trace import layer_of
+from lamina.wire.tensor import STRING
 
 HANDLES = frozenset({"VarHandleOp", "HashTableV2", "MutableHashTableV2", "VariableV2", "Variable"})
 """Host ops that only name something, and so may stand in compiled code."""
@@ -148,7 +149,8 @@ class Program:
 
     def needs_host(self, fetches: Sequence[str]) -> bool:
         """Whether strings, tables or shapes that follow from values stand behind the fetches."""
-        return any(op in HOST and op not in HANDLES for op in self.ops(fetches))
+        text = (self.body.nodes[name].attr["dtype"].type == STRING for name in self.body.order(fetches))
+        return any(text) or any(op in HOST and op not in HANDLES for op in self.ops(fetches))
 
     def run(
         self, fetches: Sequence[str], feeds: Mapping[str, Any], variables: Mapping[str, Any], control: bool = False

@@ -21,6 +21,8 @@ def _gather(a: Attrs, x: Any, indices: Any, axis: Any = None) -> Any:
     batch, at = a.i("batch_dims", 0), 0 if axis is None else number(axis)
     at = at % x.ndim if x.ndim else 0
     if batch == 0:
+        if is_known(x) and x.dtype == object and not isinstance(indices, jax.core.Tracer):
+            indices = np.asarray(indices)  # of text, which numpy alone holds
         return library(x, indices).take(x, indices, at, mode="clip")
     batch %= indices.ndim
     fn: Any = lambda v, i: jnp.take(v, i, at - batch, mode="clip")  # noqa: E731

@@ -47,7 +47,8 @@ class LoadedFunction:
         if not outputs:
             raise ValueError(f"signature '{name}' has no outputs.")
         program.check(list(outputs.values()), f"signature '{name}'")
-        self.uses_host = program.needs_host(list(outputs.values()))
+        fed_text = any(dtype.hasobject for _, dtype in self.inputs.values())
+        self.uses_host = fed_text or program.needs_host(list(outputs.values()))
         self._compiled: Any = None
         self._arrays: dict[str, Any] = {}
 

@@ -15,18 +15,20 @@ from lamina.checkpoint.meta import meta_graph
 from lamina.export.report import ExportReport
 from lamina.export.rules import ExportError
 from lamina.export.tensorflow import network_rules, rules  # noqa: F401  they fill the table
-from lamina.export.tensorflow.emitter import Emitter, Tensor, new_file, unknown_shape
+from lamina.export.tensorflow.emitter import Emitter, Tensor, new_file
+from lamina.export.tensorflow.host_nodes import HostNodes, Node
+from lamina.export.tensorflow.served import Served
 from lamina.export.tensorflow.table import TABLE
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.ir import Value, is_floating
 from lamina.graph.passes.order import optimize as run_passes
 from lamina.graph.passes.simplify import fold_constants
-from lamina.wire.graph import MetaGraphDef, SavedModel, SignatureDef
-from lamina.wire.nodes import tensor_shape
-from lamina.wire.tensor import NUMBERS
+from lamina.wire.graph import MetaGraphDef, SavedModel
+from lamina.wire.nodes import node
 
-PREDICT = "tensorflow/serving/predict"
+INIT = "saved_model_main_op"
+"""The collection that names the node which fills a model's tables."""
 MOST_BYTES = 2**31 - 1
 """The size that a protobuf message must stay below."""
 
@@ -43,17 +45,25 @@ class _Program:
     """
 
     def __init__(
-        self, graphs: Mapping[str, GraphBase], keep_variables: bool, allow_xla: bool, optimize: bool, label: str
+        self,
+        graphs: Mapping[str, GraphBase | Served],
+        keep_variables: bool,
+        allow_xla: bool,
+        optimize: bool,
+        label: str,
     ):
         self.file = new_file()
         self.variables: dict[str, Any] = {}
         self.trainable: set[str] = set()
         self.signatures: dict[str, Any] = {}
+        self.initializers: list[str] = []
         self.fallbacks: list[tuple[str, str, str]] = []
         self.parameters: dict[Any, Any] = {}
         names: set[str] = set()
         gaps = []
-        for i, (signature, graph) in enumerate(graphs.items()):
+        for i, (signature, given) in enumerate(graphs.items()):
+            served = given if isinstance(given, Served) else Served(signature, given)
+            graph = served.graph
             if optimize:
                 graph = _simplified(graph, keep_variables)
             graph = expand(graph, TABLE.expands)
@@ -66,19 +76,15 @@ class _Program:
                     self.parameters[weights[value].node] = array
                 elif value in graph.variables or np.size(array) > 1:
                     self.parameters[id(array)] = array
-            inputs = [
-                e.node("Placeholder", [], name, dtype=value.dtype, shape=unknown_shape(value))
-                for name, value in zip(graph.input_names, graph.inputs, strict=True)
-            ]
-            outputs = e.graph(graph, inputs, weights)
+            nodes = HostNodes(e)
+            tensors = e.graph(graph, [x.tensor for x in served.feed(nodes)], weights)
             e.path = ""
             if not e.gaps:
-                outputs = [
-                    e.node("Identity", [tensor], name, T=value.dtype)
-                    for name, tensor, value in zip(graph.output_names, outputs, graph.outputs, strict=True)
-                ]
+                outputs = [Node(t, v.dtype, v.shape) for t, v in zip(tensors, graph.outputs, strict=True)]
+                for name, found in served.finish(nodes, outputs).items():
+                    self.signatures[name] = found.message()
             self.file.node.extend(e.nodes)
-            self.signatures[signature] = _signature(graph, inputs, outputs)
+            self.initializers += nodes.initializers
             gaps += e.gaps
             self.fallbacks += e.fallbacks
         if gaps:
@@ -137,19 +143,6 @@ def _simplified(graph: GraphBase, keep_variables: bool) -> GraphBase:
     return run_passes(graph, ["common_subexpressions", "patterns", "bias_fusion", "layout", "dead_code"])
 
 
-def _signature(graph: GraphBase, inputs: list[Tensor], outputs: list[Tensor]) -> Any:
-    made = SignatureDef(method_name=PREDICT)
-    for side, names, values, tensors in (
-        (made.inputs, graph.input_names, graph.inputs, inputs),
-        (made.outputs, graph.output_names, graph.outputs, outputs),
-    ):
-        for name, value, tensor in zip(names, values, tensors, strict=True):
-            info = side[name]
-            info.name, info.dtype = f"{tensor.node}:{tensor.output}", NUMBERS[value.dtype]
-            info.tensor_shape.CopyFrom(tensor_shape(unknown_shape(value)))
-    return made
-
-
 def write_frozen(
     graphs: Mapping[str, GraphBase], path: str | os.PathLike, allow_xla: bool = False, optimize: bool = True
 ) -> ExportReport:
@@ -186,7 +179,7 @@ def _serialized(message: Any, label: str) -> bytes:
 
 
 def write_saved_model(
-    graphs: Mapping[str, GraphBase],
+    graphs: Mapping[str, GraphBase | Served],
     path: str | os.PathLike,
     allow_xla: bool = False,
     keep_variables: bool = True,
@@ -195,7 +188,7 @@ def write_saved_model(
     """Writes graphs as a SavedModel, a signature each.
 
     Args:
-        graphs: the graphs by the names of their signatures.
+        graphs: the graphs by the names of their signatures; a `Served` names its signatures itself.
         path: the folder, which must not hold another SavedModel's variables.
         allow_xla: whether ops without a counterpart are written as StableHLO.
         keep_variables: whether variables stand in a checkpoint beside the graph, where they can be restored anew;
@@ -208,12 +201,16 @@ def write_saved_model(
     program = _Program(graphs, keep_variables, allow_xla, optimize, "saved_model")
     arrays = {name: np.asarray(a) for name, a in program.variables.items()}
     meta: Any = MetaGraphDef()
+    if program.initializers:
+        program.file.node.append(node(INIT, "NoOp", [f"^{name}" for name in program.initializers]))
     if arrays:
         known = {name: (a.dtype, a.shape) for name, a in arrays.items()}
         meta = meta_graph(known, program.file, sorted(program.trainable))
     else:
         meta.graph_def.CopyFrom(program.file)
         meta.meta_info_def.tensorflow_version = "2.15.0"
+    if program.initializers:
+        meta.collection_def[INIT].node_list.value.append(INIT)
     meta.meta_info_def.tags.append("serve")
     for name, signature in program.signatures.items():
         meta.signature_def[name].CopyFrom(signature)
