@@ -229,6 +229,15 @@ def test_converting_from_one_format_to_another(tmp_path):
     np.testing.assert_allclose(load_frozen(tmp_path / "g.pb")(x), model(x), rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("format_", ["frozen", "tflite"])
+def test_what_was_read_is_written_with_the_same_ops(tmp_path, format_):
+    model, path = classifier(), tmp_path / f"m.{'pb' if format_ == 'frozen' else format_}"
+    model.export(path, format=format_)
+    first = model.export(tmp_path / "first.tflite", format="tflite")
+    again = export.save(load_frozen(path).to_graph(), None, tmp_path / "again.tflite", format="tflite")
+    assert again.ops == first.ops
+
+
 @pytest.mark.parametrize("format_", ["tflite", "tflite_micro", "dlc"])
 def test_an_option_that_a_format_has_not(tmp_path, format_):
     with pytest.raises(TypeError, match=f"export to {format_}: .*'representative'.*Did you mean 'representative_data'"):

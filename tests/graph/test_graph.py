@@ -140,6 +140,30 @@ def test_each_pass_keeps_the_result(name):
     np.testing.assert_allclose(trace(model).optimize([name]).verify()(x), model(x), rtol=2e-5, atol=1e-5)
 
 
+def test_constants_that_are_broadcast_are_vectors():
+    bias, column = np.arange(4, dtype="float32").reshape(1, 1, 4), np.ones((1, 3, 1), "float32")
+    x = RNG.standard_normal((2, 3, 4)).astype("float32")
+    graph = trace(lambda x: (bias * x - column) + bias, (None, 3, 4))
+    small = graph.optimize(["constant_folding"]).verify()
+    assert sorted(np.shape(a) for a in small.constants.values()) == [(3, 1), (4,)]
+    np.testing.assert_array_equal(small(x), graph(x))
+    wider = trace(lambda x: x + bias, (4,))  # here the axes of one element are those of the result
+    assert wider.optimize().verify().outputs[0].shape == (1, 1, 4)
+
+
+def test_transposes_move_through_constants():
+    channels = RNG.standard_normal((4, 1, 1)).astype("float32")
+
+    def fn(x):
+        y = jnp.transpose(x, (0, 3, 1, 2)) * channels
+        return jnp.transpose(jnp.maximum(2.0 - y, 0.0), (0, 2, 3, 1))
+
+    x = RNG.standard_normal((2, 3, 5, 4)).astype("float32")
+    after = trace(fn, (None, 3, 5, 4)).optimize().verify()
+    assert [i.op for i in after.instrs] == ["Mul", "Sub", "Relu"]
+    np.testing.assert_allclose(after(x), fn(x), rtol=1e-6)
+
+
 def test_patterns_are_recognised():
     def fn(x):
         y = jnp.minimum(jnp.maximum(x, 0), 6)

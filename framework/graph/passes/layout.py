@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from lamina.graph.ir import Value
 from lamina.graph.opset import OPSET
 from lamina.graph.passes.rewrite import Rewriter
 
@@ -26,18 +30,30 @@ def simplify_layout(graph: Any) -> Any:
 
 
 def _sink(graph: Any) -> Any:
-    """Op(Transpose(x)) becomes Transpose(Op(x)) for elementwise ops of one input."""
+    """Op(Transpose(x)) becomes Transpose(Op(x)) for elementwise ops of one input, or of one and a constant."""
     r = Rewriter(graph)
     for instr in list(r.graph.instrs):
         kind = OPSET[instr.op].kind if instr.op in OPSET else ""
-        if kind != "unary":
+        given = [v for v in instr.inputs if v not in r.graph.constants]
+        if kind not in ("unary", "binary") or len(given) != 1 or given[0].shape != instr.output.shape:
             continue
-        moved = r.made_by(instr.inputs[0], "Transpose")
-        if moved is None or not r.only_use(instr.inputs[0]):
+        moved = r.made_by(given[0], "Transpose")
+        if moved is None or not r.only_use(given[0]):
             continue
-        y = r.before(instr, instr.op, [moved.inputs[0]], f"{instr.output.name}_inner", **instr.attrs)
-        r.swap(instr, "Transpose", [y], perm=moved.attrs["perm"])
+        perm = moved.attrs["perm"]
+        inputs = [moved.inputs[0] if v is given[0] else _before_transpose(r, v, perm) for v in instr.inputs]
+        y = r.before(instr, instr.op, inputs, f"{instr.output.name}_inner", **instr.attrs)
+        r.swap(instr, "Transpose", [y], perm=perm)
     return r.done()
+
+
+def _before_transpose(r: Rewriter, value: Value, perm: Sequence[int]) -> Value:
+    """The constant that is broadcast in front of a transpose as one is behind it."""
+    if value.elements == 1:
+        return value
+    array = np.asarray(r.graph.constants[value])
+    array = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
+    return r.constant(np.transpose(array, np.argsort(perm)), value.name)
 
 
 def _cancel(graph: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lamina.graph.interpret import instruction
 from lamina.graph.ir import Instr, Value, is_graph
+from lamina.graph.opset import OPSET
 from lamina.graph.passes.rewrite import Rewriter
 
 MOST_ELEMENTS = 1 << 22
@@ -17,6 +18,8 @@ MOST_ELEMENTS = 1 << 22
 
 def fold_constants(graph: Any, variables: bool = True) -> Any:
     """Instructions on constants alone become constants; a value that was given a name by `tag` stays what it is.
+
+    Constants that are broadcast lose leading axes of one element, so that passes and exporters find biases as vectors.
 
     Args:
         graph: the graph.
@@ -43,7 +46,26 @@ def fold_constants(graph: Any, variables: bool = True) -> Any:
         for value, array in zip(instr.outputs, out, strict=True):
             r.graph.constants[value] = np.asarray(array)
     r.graph.instrs = kept
+    _drop_leading_ones(r)
     return r.done()
+
+
+def _drop_leading_ones(r: Rewriter) -> None:
+    smaller: dict[Value, Value] = {}
+    for instr in r.graph.instrs:
+        if instr.op not in OPSET or OPSET[instr.op].kind != "binary" or len(instr.inputs) != 2:
+            continue
+        for value, other in (instr.inputs, instr.inputs[::-1]):
+            if value not in r.graph.constants or value in r.graph.variables or other in r.graph.constants:
+                continue
+            shape = value.shape
+            while len(shape) > 1 and shape[0] == 1:
+                shape = shape[1:]
+            if shape == value.shape or len(other.shape) < len(value.shape):
+                continue
+            if value not in smaller:
+                smaller[value] = r.constant(np.reshape(r.graph.constants[value], shape), value.name)
+            instr.inputs = tuple(smaller.get(v, v) if v is value else v for v in instr.inputs)
 
 
 def _can_fold(graph: Any, instr: Instr, variables: bool) -> bool:
