@@ -36,7 +36,7 @@ SECONDS, BYTES = 20, 10**9
 ERRORS = (ValueError, NotImplementedError)
 EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63 - 1, 2**64 - 1)
 # The files of one round come from one process: long enough to forget how long jax takes to load.
-ROUND = 2000
+ROUND = 10_000
 
 
 def models() -> dict[str, Any]:
