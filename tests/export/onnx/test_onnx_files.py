@@ -251,7 +251,7 @@ def test_wrong_arguments(tmp_path):
     model = Sequential([Input((4,)), layers.Dense(2)])
     with pytest.raises(ValueError, match="opset must be .*got 9"):
         write(model, None, tmp_path / "m.onnx", opset=9)
-    with pytest.raises(ValueError, match="precision must be 'float32' or 'float16', got 'float8'"):
+    with pytest.raises(ValueError, match="precision must be 'float32', 'float16', .*got 'float8'"):
         write(model, None, tmp_path / "m.onnx", precision="float8")
     with pytest.raises(ValueError, match="holds one signature"):
         write(model, None, tmp_path / "m.onnx", signatures={"more": (lambda x: x, [(2,)])})
