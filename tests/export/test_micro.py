@@ -115,10 +115,11 @@ def test_sources_compile_and_link(net, tmp_path):
 
 
 def test_what_micro_has_not_is_named_by_layer_before_a_file_is_written(tmp_path):
-    net = Sequential([layers.Input((4,)), layers.Dense(3, "gelu", name="first"), layers.Dense(2, "gelu", name="last")])
+    first, last = layers.Conv3D(3, 2, name="first"), layers.Conv3D(2, 1, name="last")
+    net = Sequential([layers.Input((4, 4, 4, 1)), first, last])
     with pytest.raises(ExportError, match="TFLite Micro has no such operator") as caught:
         net.export(tmp_path / "net", format="tflite_micro")
-    assert [(gap.op, gap.path) for gap in caught.value.gaps] == [("GELU", "first"), ("GELU", "last")]
+    assert [(gap.op, gap.path) for gap in caught.value.gaps] == [("CONV_3D", "first"), ("CONV_3D", "last")]
     assert not list(tmp_path.iterdir())
 
 
@@ -222,6 +223,8 @@ def test_several_inputs_stand_in_the_order_of_the_graph(tmp_path):
         lambda x: jnp.tile(x, (2, 1, 3)),
         lambda x: jnp.where(x > 0, x.astype(jnp.int32), -x.astype(jnp.int32) - 2**30),
         lambda x: jax.nn.gelu(x, approximate=True),
+        lambda x: ops.gelu(4 * x, approximate=False),
+        lambda x: jnp.outer(x, x).reshape(2, 3, 2, 2, 6)[1:, :, :, 1, 1:5:2],
         lambda x: ops.one_hot(jnp.abs(x).astype(jnp.int32), 4),
     ],
 )
@@ -232,6 +235,13 @@ def test_ops_that_micro_lacks_are_written_in_others(fn, tmp_path):
     x = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32) * 2
     got = lamina.load_frozen(tmp_path / "net" / "net.tflite")(x)
     np.testing.assert_allclose(got, fn(x), rtol=1e-6, atol=1e-6)
+
+
+def test_slices_of_more_than_four_axes_join_those_taken_whole():
+    cut = rewrite(trace(lambda x: x[1:, :, :, ::2], (3, 1, 2, 5, 4)))
+    assert [i.inputs[0].shape for i in cut.instrs if i.op == "Slice"] == [(3, 2, 5, 4)]
+    x = np.arange(120, dtype=np.float32).reshape(3, 1, 2, 5, 4)
+    np.testing.assert_array_equal(call(cut, x)[0], x[1:, :, :, ::2])
 
 
 def test_conditions_are_moved_as_numbers_and_axes_of_size_one_as_reshapes():

@@ -85,16 +85,9 @@ POINT = 0.01
 SINGLE = ("tflite_micro", "dlc")
 """Formats of which the batch is 1."""
 UNABLE = {
-    **{
-        (name, column): "GELU: TFLite Micro has no such operator"
-        for name in ("transformer_encoder", "causal_decoder", "convnext", "einsum_attention", "mixer")
-        for column in ("micro_float32", "micro_int8")
-    },
-    **{
-        (name, column): f"{op}: TFLite Micro has no such operator"
-        for name, op in {"raw_jnp": "TOPK_V2", "volumes": "CONV_3D"}.items()
-        for column in ("micro_float32", "micro_int8")
-    },
+    (name, column): f"{op}: TFLite Micro has no such operator"
+    for name, op in {"raw_jnp": "TOPK_V2", "volumes": "CONV_3D"}.items()
+    for column in ("micro_float32", "micro_int8")
 }
 """(model, column) of what a format cannot hold, with a part of the reason that must be given."""
 

@@ -32,7 +32,7 @@ from lamina.export.micro.source import parse_source
 from lamina.graph import trace
 
 LIMITS = {"float32": 1e-5, "int8": 0.25}
-UNABLE = {"transformer": {"GELU"}, "raw_jnp": {"TOPK_V2"}}
+UNABLE = {"raw_jnp": {"TOPK_V2"}}
 """Models that Micro cannot run, with the operators that it lacks."""
 
 

@@ -12,6 +12,9 @@ from lamina.graph.passes.rewrite import Rewriter
 
 BOOL, INT32 = np.dtype("bool"), np.dtype("int32")
 
+SLICED = 4
+"""How many axes STRIDED_SLICE takes."""
+
 
 def rewrite(graph: Any) -> Any:
     """A graph without ops that Micro lacks, where others make the same.
@@ -42,6 +45,10 @@ def _swapped(graph: Any) -> Any:
             _tile(r, instr)
         elif instr.op == "Transpose":
             _transpose(r, instr)
+        elif instr.op == "Gelu":
+            _gelu(r, instr)
+        elif instr.op == "Slice" and len(instr.output.shape) > SLICED:
+            _slice(r, instr)
     return r.done()
 
 
@@ -66,6 +73,43 @@ def _transpose(r: Rewriter, instr: Instr) -> None:
         numbers = r.before(instr, "Cast", [x], "numbers", dtype="float32")
         moved = r.before(instr, "Transpose", [numbers], "moved", perm=instr.attrs["perm"])
         r.swap(instr, "Greater", [moved, r.constant(np.float32(0.5), "half")])
+
+
+def _slice(r: Rewriter, instr: Instr) -> None:
+    """A part of an array of many axes: those that are taken whole are joined with such beside them."""
+    (x,) = instr.inputs
+    joined: list[list[Any]] = []  # size, start, stop, stride
+    before = False
+    for size, *cut in zip(x.shape, instr.attrs["start"], instr.attrs["stop"], instr.attrs["strides"], strict=True):
+        whole = cut == [0, size, 1]
+        if whole and before:
+            joined[-1] = [joined[-1][0] * size, 0, joined[-1][2] * size, 1]
+        else:
+            joined.append([size, *cut])
+        before = whole
+    shape, start, stop, strides = map(tuple, zip(*joined, strict=True))
+    flat = r.before(instr, "Reshape", [x], "joined", shape=shape)
+    part = r.before(instr, "Slice", [flat], "part", start=start, stop=stop, strides=strides)
+    r.swap(instr, "Reshape", [part], shape=instr.output.shape)
+
+
+def _gelu(r: Rewriter, instr: Instr) -> None:
+    """max(x, 0) - |x| P(X > |x|), the probability by Abramowitz and Stegun's 7.1.26, which is off by 7.5e-8 at most."""
+    (x,) = instr.inputs
+
+    def number(value: float) -> Any:
+        return r.constant(np.asarray(value, x.dtype), "gelu")
+
+    def made(op: str, *inputs: Any) -> Any:
+        return r.before(instr, op, inputs, op.lower())
+
+    size = made("Abs", x)
+    t = made("Div", number(1), made("Add", made("Mul", size, number(0.3275911 / 2**0.5)), number(1)))
+    tail = made("Mul", t, number(1.061405429 / 2))
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        tail = made("Mul", made("Add", tail, number(coefficient / 2)), t)
+    density = made("Exp", made("Mul", made("Mul", size, size), number(-0.5)))
+    r.swap(instr, "Sub", [made("Relu", x), made("Mul", size, made("Mul", tail, density))])
 
 
 def _tile(r: Rewriter, instr: Instr) -> None:
