@@ -77,6 +77,7 @@ _NAMES = {
     "MultiLabelHead": "heads",
     "PoissonRegressionHead": "heads",
     "RegressionHead": "heads",
+    "SequenceHead": "heads",
     "EstimatorSpec": "modes",
     "ModeKeys": "modes",
     "group": "modes",

@@ -300,4 +300,4 @@ class InMemoryEvaluatorHook(SessionRunHook):
         results = evaluate_model(estimator, batches, self._steps, self._hooks)
         self.results.append(results)
         self._last = session.step
-        write_summary(estimator.eval_dir(self._name), results)
+        write_summary(estimator, estimator.eval_dir(self._name), results)

@@ -110,6 +110,7 @@ class Estimator:
         self._at: str | None = None  # the checkpoint that the variables in memory are equal to
         self._running = False
         self._results: dict[str, dict[int, dict[str, Any]]] = {}  # of evaluations: by name, by step
+        self._writers: dict[str, SummaryWriter] = {}  # of evaluations, by folder
         self._added_metrics: Callable[..., dict[str, Any]] | None = None
         self._new_model()
 
@@ -400,7 +401,7 @@ class Estimator:
         results = evaluate_model(self, batches, steps, hooks)
         self._results.setdefault(name or "", {})[int(results[GLOBAL_STEP])] = dict(results)
         if self._config.model_dir is not None:
-            write_summary(self.eval_dir(name), results)
+            write_summary(self, self.eval_dir(name), results)
         return results
 
     def _trained_in_memory(self) -> bool:
@@ -503,13 +504,16 @@ class Estimator:
     ) -> str:
         """Writes predictions as a SavedModel, which TensorFlow's servers load.
 
-        The signatures "serving_default" and "predict" take features and give the predictions that are numbers.
-        Features are fed as they are; text, which becomes ids on the host, is not taken.
+        What feature columns do with text is written with the graph: vocabularies as tables, hash buckets and crosses.
+        The signatures are those of TensorFlow's estimators: "predict", which gives what `predict` yields, and, fed with
+        records, "classification" and "regression", one of them as "serving_default" too; or the `export_outputs` of the
+        model_fn. Fed with features as they are, "serving_default" is "predict".
 
         Args:
             export_dir_base: the folder in which a folder named by the time is made.
             serving_input_receiver_fn: says what the model is fed: see
-                `estimators.export.build_raw_serving_input_receiver_fn`.
+                `estimators.export.build_parsing_serving_input_receiver_fn` for `tf.train.Example` records, and
+                `build_raw_serving_input_receiver_fn` for features as they are.
             assets_extra: files to add, by their name in the export.
             as_text: not offered: an error if it is set.
             checkpoint_path: the checkpoint; by default the latest of the folder.
@@ -519,7 +523,8 @@ class Estimator:
             The folder of the export.
 
         Raises:
-            ValueError: nothing is trained, or a feature is text.
+            ValueError: nothing is trained, or a feature does not fit the column that reads it.
+            ExportError: an op of the model cannot be written.
         """
         return export_saved_model(
             self, export_dir_base, serving_input_receiver_fn, assets_extra, as_text, checkpoint_path, experimental_mode

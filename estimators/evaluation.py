@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -85,10 +86,10 @@ def evaluate_model(
     return EvaluationResults({k: found[k] for k in sorted(found)} | {GLOBAL_STEP: np.int64(session.step)})
 
 
-def write_summary(folder: str, results: dict[str, Any]) -> None:
-    """Writes results into an event file."""
-    step = int(results[GLOBAL_STEP])
-    with SummaryWriter(folder) as writer:
-        for name, value in results.items():
-            if name != GLOBAL_STEP and np.ndim(value) == 0:
-                writer.scalar(name, float(value), step)
+def write_summary(estimator: Any, folder: str, results: dict[str, Any]) -> None:
+    """Adds results to the event file of a folder: an estimator has one for all of its evaluations."""
+    writer = estimator._writers.setdefault(folder, SummaryWriter(folder))
+    if writer.path is not None and not os.path.exists(writer.path):  # removed meanwhile: another file begins
+        writer.close()
+    values = {k: float(v) for k, v in results.items() if k != GLOBAL_STEP and np.ndim(v) == 0}
+    writer.scalars(values, int(results[GLOBAL_STEP]))

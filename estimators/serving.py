@@ -46,7 +46,7 @@ def serve(estimator: Any, receiver: Any, checkpoint_path: str | None = None) -> 
         if not loaded and not estimator._load(checkpoint_path) and not estimator._trained_in_memory():
             raise ValueError("export_saved_model: there is no checkpoint to export. Train the estimator first.")
         loaded = True
-        graphs[f"{prefix}serving"] = _ServedEstimator(prefix, estimator, way, inputs)
+        graphs[f"{prefix.replace(':', '_')}serving"] = _ServedEstimator(prefix, estimator, way, inputs)
     return graphs
 
 
@@ -158,7 +158,7 @@ class _ServedEstimator(Served):
                     x = nodes.names(x, list(value.names))
                 elif isinstance(value, Wide):
                     x = nodes.cast(x, np.int64)
-                made[known] = named_output(nodes, f"{self._prefix}{key}", x)
+                made[known] = named_output(nodes, key, x)
             return made[known]
 
         found: dict[str, Signature] = {}

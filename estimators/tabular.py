@@ -291,7 +291,8 @@ class Tabular(Estimator):
         self._inferred["feature_columns"] = columns
 
     def _take_labels(self, y: np.ndarray, first: bool) -> np.ndarray:
-        raise NotImplementedError
+        """Labels as the head takes them."""
+        return y
 
     def _set_classes(self, classes: np.ndarray) -> None:
         raise ValueError(f"{type(self).__name__} has no classes; leave classes= out.")
@@ -318,7 +319,24 @@ class Tabular(Estimator):
         return self._answer(self._outputs(X))
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Any:
-        raise NotImplementedError
+        """What `predict` returns for data: by the head, classes or numbers."""
+        estimator: Any = self
+        if "class_ids" in outputs:
+            classes, ids = estimator.head.classes, outputs["class_ids"][..., 0]
+            return np.asarray([n.decode() for n in classes.names])[ids] if classes.given else ids
+        if "predictions" not in outputs:
+            raise TypeError(
+                f"{type(self).__name__}: predict returns classes or numbers, and {estimator.head!r} gives neither. "
+                "Call predict(input_fn), which yields all that it gives."
+            )
+        found = outputs["predictions"].astype(np.float64)
+        return found[:, 0] if found.shape[1] == 1 else found
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """By the head: the share of right classes, or the coefficient of determination."""
+        estimator: Any = self
+        kind: Any = Classifier if hasattr(estimator.head, "classes") else Regressor
+        return kind.score(self, X, y, sample_weight)
 
     def _outputs(self, X: Any) -> dict[str, np.ndarray]:
         """The predictions that are numbers, for data."""
@@ -437,8 +455,7 @@ class Classifier(Tabular):
         return estimator.head.encode_labels(check_classes(self, values.reshape(-1), classes))
 
     def _answer(self, outputs: dict[str, np.ndarray]) -> Any:
-        ids = outputs["class_ids"][:, 0]
-        return self._names()[ids]
+        return self._names()[outputs["class_ids"][..., 0]]
 
     def _names(self) -> np.ndarray:
         """The classes, by number."""
@@ -458,7 +475,7 @@ class Classifier(Tabular):
             (rows, classes), in the order of `classes_`.
         """
         found = self._outputs(X)["probabilities"].astype(np.float64)
-        return found / found.sum(axis=1, keepdims=True)
+        return found / found.sum(axis=-1, keepdims=True)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of right predictions."""

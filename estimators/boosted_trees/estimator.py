@@ -200,6 +200,10 @@ class BoostedTreesEstimator(BoostedTrees):
         max_bins: see there.
         max_leaf_nodes: see there.
         min_samples_leaf: see there.
+        early_stopping: see there.
+        validation_fraction: see there.
+        n_iter_no_change: see there.
+        random_state: see there.
     """
 
     def __init__(
@@ -225,6 +229,10 @@ class BoostedTreesEstimator(BoostedTrees):
         max_bins: int | None = None,
         max_leaf_nodes: int | None = None,
         min_samples_leaf: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        random_state: int | None = None,
     ):
         self._begin()
 

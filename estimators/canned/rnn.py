@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from lamina import layers
 from lamina.core.checks import check_choice
@@ -19,9 +20,10 @@ from lamina.estimators.feature_columns import (
     sequence_input_layer,
 )
 from lamina.estimators.feature_columns.column import label
-from lamina.estimators.heads import Head
+from lamina.estimators.heads import Head, SequenceHead
 from lamina.estimators.modes import Minimize
 from lamina.estimators.optimizers import get_optimizer
+from lamina.estimators.tabular import Classifier
 from lamina.estimators.variables import variable_scope
 
 _LEARNING_RATE = 0.05
@@ -39,8 +41,9 @@ def rnn_logits(
     context_columns: Sequence[Any],
     cells: Sequence[Any],
     units: int,
-) -> Any:
-    """Cells over the steps of sequences, and logits of the last state, (batch, units)."""
+    return_sequences: bool = False,
+) -> tuple[Any, Any]:
+    """Cells over the steps of sequences: logits of the last state, (batch, units), or of each; and which steps are."""
     x, lengths = sequence_input_layer(features, sequence_columns, scope="sequence_features")
     if context_columns:
         context = input_layer(features, context_columns, scope="dense_features")
@@ -48,8 +51,9 @@ def rnn_logits(
     mask = jnp.arange(x.shape[1])[None, :] < lengths[:, None]
     with variable_scope("rnn_model"):
         with variable_scope("rnn" if len(cells) == 1 else "rnn/stacked_rnn_cells"):
-            last = layers.RNN(cells[0] if len(cells) == 1 else layers.StackedRNNCells(list(cells)))(x, mask=mask)
-        return dense(last, units, "logits")
+            cell = cells[0] if len(cells) == 1 else layers.StackedRNNCells(list(cells))
+            found = layers.RNN(cell, return_sequences=return_sequences)(x, mask=mask)
+        return dense(found, units, "logits"), mask
 
 
 class _RNN(CannedEstimator):
@@ -107,13 +111,26 @@ class _RNN(CannedEstimator):
         return [make(size) for size in self._units]
 
     def _logits(self, features: Mapping[str, Any], mode: str) -> Any:
-        return rnn_logits(features, self._sequence, self._context, self._cells(mode), self.head.logits_dimension)
+        by_step = isinstance(self.head, SequenceHead)
+        logits, mask = rnn_logits(
+            features, self._sequence, self._context, self._cells(mode), self.head.logits_dimension, by_step
+        )
+        if by_step:
+            features.setdefault(self.head.sequence_mask, mask)  # type: ignore[attr-defined]
+        return logits
+
+    def _host(self, method: str, features: Any, labels: Any) -> tuple[Any, Any]:
+        inputs, labels = super()._host(method, features, labels)
+        key = getattr(self.head, "sequence_mask", None)
+        if key is not None and key in features:
+            inputs[key] = np.asarray(features[key], bool)
+        return inputs, labels
 
     def _train_op(self, loss: Any) -> list[Minimize]:
         return [Minimize(self._optimizer, loss)]
 
 
-class RNNClassifier(_RNN):
+class RNNClassifier(Classifier, _RNN):
     """Classes of sequences by a recurrent network.
 
     Args:
@@ -122,13 +139,16 @@ class RNNClassifier(_RNN):
         units: the sizes of the recurrent layers.
         cell_type: "simple_rnn" (the default), "lstm", "gru", or a class of cells.
         rnn_cell_fn: a function of the mode that returns a cell, or several; in the place of units and cell_type.
+        return_sequences: whether each step has a class, rather than the sequence; labels are then (batch, steps).
         model_dir: see `Estimator`.
-        n_classes: the number of classes.
+        n_classes: the number of classes: 2 if None, or as many as `fit` finds.
         weight_column: the feature that weighs samples.
         label_vocabulary: the names of the classes, if labels are text.
         optimizer: "Adagrad" and so on, with the learning rate 0.05 and gradients cut to the norm 5; an optimizer; or a
             function that returns one.
         loss_reduction: "sum_over_batch_size" or "sum".
+        sequence_mask: with `return_sequences`: the name of the mask of steps among predictions; a feature of that name
+            takes the place of the mask by the lengths of sequences.
         config: see `Estimator`.
     """
 
@@ -139,18 +159,24 @@ class RNNClassifier(_RNN):
         units: Sequence[int] | None = None,
         cell_type: Any = None,
         rnn_cell_fn: Callable[[str], Any] | None = None,
+        return_sequences: bool = False,
         model_dir: Any = None,
-        n_classes: int = 2,
+        n_classes: int | None = None,
         weight_column: Any = None,
         label_vocabulary: Sequence[str] | None = None,
         optimizer: Any = "Adagrad",
         loss_reduction: str = "sum_over_batch_size",
+        sequence_mask: str = "sequence_mask",
         config: Any = None,
     ):
         self._begin()
 
     def _make_head(self) -> Head:
-        return class_head(self)
+        head = class_head(self)
+        return SequenceHead(head, self._given["sequence_mask"]) if self._given["return_sequences"] else head
+
+    def _take_labels(self, y: np.ndarray, first: bool) -> np.ndarray:
+        return y if self._given["return_sequences"] else super()._take_labels(y, first)
 
 
 class RNNEstimator(_RNN):
@@ -163,6 +189,7 @@ class RNNEstimator(_RNN):
         units: the sizes of the recurrent layers.
         cell_type: "simple_rnn" (the default), "lstm", "gru", or a class of cells.
         rnn_cell_fn: a function of the mode that returns a cell, or several; in the place of units and cell_type.
+        return_sequences: whether each step has an output, which a `SequenceHead` takes, rather than the sequence.
         model_dir: see `Estimator`.
         optimizer: see `RNNClassifier`.
         config: see `Estimator`.
@@ -176,6 +203,7 @@ class RNNEstimator(_RNN):
         units: Sequence[int] | None = None,
         cell_type: Any = None,
         rnn_cell_fn: Callable[[str], Any] | None = None,
+        return_sequences: bool = False,
         model_dir: Any = None,
         optimizer: Any = "Adagrad",
         config: Any = None,
@@ -183,4 +211,10 @@ class RNNEstimator(_RNN):
         self._begin()
 
     def _make_head(self) -> Head:
-        return given_head(self)
+        head = given_head(self)
+        if bool(self._given["return_sequences"]) != isinstance(head, SequenceHead):
+            raise ValueError(
+                "RNNEstimator: return_sequences=True and a SequenceHead go together, got return_sequences="
+                f"{self._given['return_sequences']!r} and {head!r}."
+            )
+        return head

@@ -6,6 +6,7 @@ from lamina.estimators.heads.multi_class import MultiClassHead
 from lamina.estimators.heads.multi_head import MultiHead
 from lamina.estimators.heads.multi_label import MultiLabelHead
 from lamina.estimators.heads.regression import LogisticRegressionHead, PoissonRegressionHead, RegressionHead
+from lamina.estimators.heads.sequence import SequenceHead
 
 __all__ = [
     "BinaryClassHead",
@@ -16,4 +17,5 @@ __all__ = [
     "MultiLabelHead",
     "PoissonRegressionHead",
     "RegressionHead",
+    "SequenceHead",
 ]

@@ -113,7 +113,8 @@ class ClassNames:
 
     def of_each(self, scores: Any) -> Names:
         """The names of all classes for each row of scores, as an output of an exported model."""
-        return Names(jnp.broadcast_to(jnp.arange(self.count, dtype="int32"), scores.shape), self.names)
+        numbers = jnp.arange(self.count, dtype="int32")
+        return Names(jnp.broadcast_to(numbers, (scores.shape[0], self.count)), self.names)
 
     def all(self, batch: int) -> dict[str, np.ndarray]:
         """All classes, for each sample of a batch."""

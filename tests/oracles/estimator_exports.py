@@ -2,8 +2,8 @@
 
     python tests/oracles/estimator_exports.py --tf-python PATH [--folder FOLDER]
 
-lamina writes the SavedModels of `tests/estimators/served_models.py`; TensorFlow feeds them records and text and compares
-what comes of it with what `predict` gave. PATH is a Python that has TensorFlow 2.21. Prints what fails.
+lamina writes the SavedModels of `tests/estimators/served_models.py`; TensorFlow feeds them records and text, and
+compares what comes of it with what `predict` gave. PATH is a Python that has TensorFlow 2.21. Prints what fails.
 """
 
 from __future__ import annotations
