@@ -105,6 +105,15 @@ def test_plain_jax_code_is_lowered_primitive_by_primitive():
     assert "Custom" not in kinds(graph)
 
 
+def test_bits_move_back_without_their_sign():
+    x = np.array([-8, 7, 2**31 - 1], "int32")
+    for dtype in ("int32", "uint32", "uint8"):
+        given = x.astype(dtype)
+        graph = trace(lambda v: jax.lax.shift_right_logical(v, jnp.full(v.shape, 2, v.dtype)), given)
+        plain = given.view(f"uint{given.itemsize * 8}")
+        np.testing.assert_array_equal(graph(given), (plain >> 2).view(dtype))
+
+
 def test_control_flow_becomes_instructions_with_graphs():
     def fn(x, n):
         y = jax.lax.fori_loop(0, n, lambda i, v: v * 0.5 + i, x)
