@@ -349,10 +349,6 @@ def _is(fn: Any, *names: str) -> bool:
     return getattr(fn, "__name__", "") in names
 
 
-def _plain_loop(loop: dict[str, Any]) -> bool:
-    return not loop.get("unroll") and not loop.get("zero_output_for_mask")
-
-
 def _results(out: list[Value], loop: dict[str, Any]) -> tuple:
     rows, *states = out  # rows stay in the order in which they are made, from the end if the loop goes backwards
     return states[0], rows if loop.get("return_sequences", True) else None, states
@@ -421,7 +417,7 @@ def _plain_recurrent(x: Any, mask: Any, dropout: Any, activation: Any, recurrent
         and not any(d is not None for d in dropout)
         and _is(activation, "tanh")
         and _is(recurrent, "sigmoid")
-        and _plain_loop(loop)
+        and not loop.get("unroll")
         and isinstance(x, Value)
         and x.dtype == np.float32
     )

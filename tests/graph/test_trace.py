@@ -147,6 +147,15 @@ def test_unknown_primitive_becomes_a_custom_op_that_runs():
     np.testing.assert_allclose(graph(x), np.fft.fft(x).real, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_both_directions_of_sequences_are_ops(layer):
+    net = Sequential([Input((6, 4)), layers.Bidirectional(layer(3, return_sequences=True))])
+    graph = trace(net)
+    assert kinds(graph).count(layer.__name__) == 2 and "Scan" not in kinds(graph)
+    x = floats(2, 6, 4)
+    np.testing.assert_allclose(graph(x), net(x), rtol=1e-5, atol=1e-6)
+
+
 def test_an_activation_keeps_its_own_defaults():
     graph = trace(layers.Dense(2, "gelu"), (None, 3))
     assert graph.instrs[-1].op == "Gelu" and graph.instrs[-1].attrs["approximate"] is False
