@@ -100,7 +100,8 @@ def _record_features(feature_spec: Mapping[str, Any]) -> dict[str, RecordFeature
         if not isinstance(feature, FixedLenFeature):
             default = np.asarray(_filler(spec.dtype) if default is None else default, spec.dtype).reshape(())
         elif default is not None:
-            default = np.broadcast_to(np.asarray(default, spec.dtype), tuple(spec.shape or ())[1:])
+            sizes = [int(d or 0) for d in (spec.shape or ())[1:]]  # all are known
+            default = np.broadcast_to(np.asarray(default, spec.dtype), sizes)
         if default is not None and spec.dtype == STRING:
             texts = [v.encode() if isinstance(v, str) else v for v in default.reshape(-1).tolist()]
             default = np.array(texts, object).reshape(default.shape)

@@ -106,7 +106,7 @@ class ClassNames:
         each = self.of_each(predictions["probabilities"])
         return {
             "class_ids": Wide(ids),
-            "classes": Names(ids, self.names),
+            "classes": Names(ids, list(self.names)),
             "all_class_ids": each.numbers,
             "all_classes": each,
         }
@@ -114,7 +114,7 @@ class ClassNames:
     def of_each(self, scores: Any) -> Names:
         """The names of all classes for each row of scores, as an output of an exported model."""
         numbers = jnp.arange(self.count, dtype="int32")
-        return Names(jnp.broadcast_to(numbers, (scores.shape[0], self.count)), self.names)
+        return Names(jnp.broadcast_to(numbers, (scores.shape[0], self.count)), list(self.names))
 
     def all(self, batch: int) -> dict[str, np.ndarray]:
         """All classes, for each sample of a batch."""

@@ -107,6 +107,17 @@ def test_a_model_fed_with_features_has_no_signatures_of_records(tmp_path):
     }  # fmt: skip
 
 
+def test_the_numbers_of_an_export_go_to_other_formats(tmp_path):
+    columns, x = [fc.numeric_column("x", 2)], np.array([[1.0, 2.0], [3.0, -1.0]], "float32")
+    model = est.LinearClassifier(columns, str(tmp_path / "model"))
+    model.train(lambda: Dataset.from_tensors(({"x": x}, np.array([0, 1]))))
+    path = model.export_saved_model(str(tmp_path / "out"), est.export.build_raw_serving_input_receiver_fn({"x": x}))
+    served = load_saved_model(path).signatures["predict"]
+    graph = served.to_graph()
+    assert graph.output_names == ["all_class_ids", "class_ids", "logistic", "logits", "probabilities"]
+    close(graph(x)["probabilities"], served(x=x)["probabilities"])
+
+
 def test_alternative_ways_to_feed_a_model(tmp_path):
     columns = [fc.numeric_column("x")]
     model = est.LinearRegressor(columns, str(tmp_path / "model"))

@@ -100,7 +100,7 @@ class LoadedFunction:
         return [jnp.asarray(x) if not (isinstance(x, np.ndarray) and x.dtype == object) else _sizes(x) for x in out]
 
     def to_graph(self, **shapes: Any) -> Graph:
-        """The function as a `Graph`, which other formats can be written from.
+        """The function as a `Graph`, which other formats can be written from; outputs of text are left out.
 
         Args:
             **shapes: a shape for each input whose sizes are to be fixed, or whose rank is not known.
@@ -109,6 +109,10 @@ class LoadedFunction:
             ValueError: strings or tables are involved, which a graph cannot hold.
         """
         if self.uses_host:
+            plain = {k: o for k, o in self._fetches.items() if not self._program.needs_host([o])}
+            if plain and not any(dtype.hasobject for _, dtype in self.inputs.values()):
+                inputs = {k: (self._nodes[k], *given) for k, given in self.inputs.items()}
+                return LoadedFunction(self.name, self._program, inputs, plain).to_graph(**shapes)
             raise ValueError(f"{self!r}: works on strings or tables, which a graph cannot hold.")
         specs = []
         for key, (shape, dtype) in self.inputs.items():
