@@ -184,7 +184,7 @@ def _next_level(
     slot, inside = _slots(grown, node)
     inside_only = jnp.where(inside[:, None], statistics, 0)
     width = total.shape[0]
-    sums = node_sums(slot, inside_only, 2 * width)
+    sums = node_sums(slot, inside_only, 2 * width, bins[0])
     fresh = jnp.where(jnp.arange(sums.shape[0]) < grown.count, grown.start + jnp.arange(sums.shape[0]), plan.nodes)
     value = leaf_value(sums[:, 0], sums[:, 1], limits)
     tree = grown.tree
@@ -201,8 +201,8 @@ def _slots(growth: Growth, node: Any) -> tuple[Any, Any]:
 
 
 @partial(jax.jit, static_argnames=("plan", "width"))
-def _root(statistics: Any, limits: Limits, plan: Plan, width: int) -> tuple[Growth, Any]:
-    total = node_sums(jnp.zeros(statistics.shape[0], jnp.int32), statistics, 1)
+def _root(bins: Any, statistics: Any, limits: Limits, plan: Plan, width: int) -> tuple[Growth, Any]:
+    total = node_sums(jnp.zeros(statistics.shape[0], jnp.int32), statistics, 1, bins[0])
     growth = seedling(plan, leaf_value(total[0, 0], total[0, 1], limits), total[0, 1])
     return growth, jnp.pad(total, ((0, width - 1), (0, 0)))
 
@@ -252,7 +252,7 @@ class Grower:
             The tree, and the leaf of each row.
         """
         plan = self.plan
-        growth, total = _root(statistics, limits, plan, plan.width(plan.depth - 1))
+        growth, total = _root(self.bins, statistics, limits, plan, plan.width(plan.depth - 1))
         node = slot = jnp.zeros(statistics.shape[0], jnp.int32)
         counted = statistics
         for level in range(plan.depth):

@@ -95,13 +95,13 @@ def histogram(column: Any, slot: Any, statistics: Any, width: int, n_bins: int) 
     return total.reshape(width, n_bins, kinds)
 
 
-def node_sums(slot: Any, statistics: Any, width: int) -> jax.Array:
+def node_sums(slot: Any, statistics: Any, width: int, column: Any) -> jax.Array:
     """Sums of statistics over the rows of each node, (width, s).
 
-    Rows go to several partial sums in turn: an addition to the sum that the row before was added to has to wait for it.
+    A row goes to one of several partial sums, which its bin of a feature chooses: an addition to the sum that the row
+    before was added to has to wait for it. So the sums do not depend on rows that count nothing.
     """
-    turn = jnp.arange(slot.shape[0], dtype=jnp.int32) % _PARTIAL_SUMS
-    return histogram(turn, slot, statistics, width, _PARTIAL_SUMS).sum(1)
+    return histogram(column.astype(jnp.int32) % _PARTIAL_SUMS, slot, statistics, width, _PARTIAL_SUMS).sum(1)
 
 
 def running_sums(x: Any) -> jax.Array:
