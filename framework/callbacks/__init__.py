@@ -11,6 +11,7 @@ from lamina.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlat
 from lamina.callbacks.learning_rate_finder import LearningRateFinder
 from lamina.callbacks.mlflow import MLflowLogger
 from lamina.callbacks.model_checkpoint import ModelCheckpoint
+from lamina.callbacks.model_export import ModelExport
 from lamina.callbacks.monitor import MonitorCallback
 from lamina.callbacks.progress import ProgbarLogger
 from lamina.callbacks.progress_plot import ProgressPlot
@@ -35,6 +36,7 @@ __all__ = [
     "LearningRateScheduler",
     "MLflowLogger",
     "ModelCheckpoint",
+    "ModelExport",
     "MonitorCallback",
     "ProgbarLogger",
     "ProgressPlot",
