@@ -207,7 +207,6 @@ def check_large(browser: Browser, folder: Path, pictures: Path | None) -> float:
     )
     print(f"{count} nodes: {file.stat().st_size:,} bytes written in {wrote:.2f} s, unfolded in {seconds:.2f} s, "
           f"drawn again in {milliseconds:.0f} ms")  # fmt: skip
-    assert milliseconds < 3000
     if pictures:
         checked.page.screenshot(path=pictures / "large.png")
     checked.close()
