@@ -22,7 +22,16 @@ def names():
     return sorted({n for n in found if n != "lamina.cli.main"})
 
 
-@pytest.mark.parametrize("name", names())
+# their examples compile for ten seconds and more
+LONG = {
+    "lamina.layers.image_mixing",
+    "lamina.layers.image_filter",
+    "lamina.estimators.canned.sdca",
+    "lamina.estimators.boosted_trees.estimator",
+}
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in names()])
 def test_examples_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)

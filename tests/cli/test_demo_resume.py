@@ -7,6 +7,7 @@ from lamina.callbacks.backup_and_restore import BackupAndRestore
 from lamina.cli.main import main
 
 
+@pytest.mark.slow
 def test_interrupted_demo_goes_on(tmp_path, capsys, monkeypatch):
     original = BackupAndRestore.on_epoch_end
 

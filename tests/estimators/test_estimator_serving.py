@@ -25,7 +25,10 @@ def close(found, expected):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = ("trees", "wide_classifier")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in CASES])
 def test_an_export_gives_what_predict_gives(name, tmp_path):
     case = CASES[name](tmp_path)
     served = load_saved_model(case.path)

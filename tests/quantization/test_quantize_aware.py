@@ -142,6 +142,7 @@ def twice(x):
 twice.defjvp(lambda primals, tangents: (primals[0], 2 * tangents[0]))
 
 
+@pytest.mark.slow
 def test_code_of_users_is_rounded_and_keeps_its_derivatives_losses_and_randomness():
     a = Input((4,), name="a")
     b = Input((4,), name="b")
@@ -173,6 +174,7 @@ def test_code_of_users_is_rounded_and_keeps_its_derivatives_losses_and_randomnes
     assert np.isfinite(history.history["loss"]).all() and abs(penalty - float(net.losses[0])) < 0.2
 
 
+@pytest.mark.slow
 def test_depthwise_grouped_and_transposed_kernels_are_rounded_by_channel():
     lamina.utils.set_random_seed(2)
     stack = [layers.DepthwiseConv2D(3, depth_multiplier=2, name="dw"), layers.Conv2D(4, 1, groups=2, name="g")]

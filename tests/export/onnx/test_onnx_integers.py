@@ -197,6 +197,7 @@ def test_weights_can_lie_in_another_file(tmp_path):
     np.testing.assert_allclose(load_frozen(path)(x), net(x), atol=0.03)
 
 
+@pytest.mark.slow
 def test_a_file_of_integers_becomes_a_graph_again(tmp_path):
     net, x = image_model(), floats(8, 8, 8, 3)
     path, _ = written(tmp_path, net, precision="int8", representative_data=x)
