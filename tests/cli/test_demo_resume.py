@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from lamina.callbacks.backup_and_restore import BackupAndRestore
 from lamina.cli.main import main
 
