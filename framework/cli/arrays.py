@@ -82,9 +82,12 @@ def load_data(path: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     if file.suffix not in (".npz", ".npy"):
         raise ValueError(f"'{path}' must end in .npz, .npy or .txt: {DATA_HELP}.")
     try:
-        found = np.load(file, allow_pickle=False)
-        arrays = {key: found[key] for key in found.files} if file.suffix == ".npz" else {"": found}
-    except (ValueError, EOFError, OSError, KeyError) as error:
+        if file.suffix == ".npy":
+            arrays = {"": np.load(file, allow_pickle=False)}
+        else:
+            with np.load(file, allow_pickle=False) as found:
+                arrays = {key: found[key] for key in found.files}
+    except (TypeError, ValueError, EOFError, OSError, KeyError) as error:
         raise ValueError(f"'{path}' is no {file.suffix} file, or damaged: {error}") from error
     if len(arrays) == 1 and len(inputs) == 1:
         return dict(zip(inputs, arrays.values(), strict=True))

@@ -58,21 +58,27 @@ def lamina_command(folder, monkeypatch, capsys):
     return call
 
 
+def arrays(path):
+    """The arrays of an .npz file."""
+    with np.load(path) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
 def expected(folder):
-    return lamina.load_frozen(folder / "m.pb")(np.load(folder / "data.npz")["image"])
+    return lamina.load_frozen(folder / "m.pb")(arrays(folder / "data.npz")["image"])
 
 
 @pytest.mark.parametrize("name", READABLE)
 def test_run_gives_what_the_model_gives(lamina_command, folder, name):
     out = lamina_command(f"run {name} --data data.npz --output out.npz --json")
     assert out["outputs"]["output_0"]["shape"] == [8, 3]
-    np.testing.assert_allclose(np.load(folder / "out.npz")["output_0"], expected(folder), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(arrays(folder / "out.npz")["output_0"], expected(folder), rtol=1e-5, atol=1e-6)
 
 
 def test_run_on_random_inputs_raw_files_and_parts(lamina_command, folder):
     first, again, other = (lamina_command(f"run m.keras --values --batch 3 --seed {s} --json") for s in (1, 1, 2))
     assert first == again != other and np.shape(first["outputs"]["output_0"]["values"]) == (3, 3)
-    images = np.load(folder / "data.npz")["image"]
+    images = arrays(folder / "data.npz")["image"]
     for i in range(2):
         images[i].tofile(folder / f"{i}.raw")
     (folder / "list.txt").write_text("# samples\n0.raw\nimage:=1.raw\n")
@@ -88,8 +94,8 @@ def test_outputs_of_any_name_are_written(lamina_command, folder):
         "def make():\n    return lambda x: {'file': x + 1, 'low': x.astype(jnp.bfloat16)}, [(None, 2)]\n"
     )
     lamina_command("run named.py:make --batch 2 -o named.npz")
-    found = np.load(folder / "named.npz")
-    assert sorted(found.files) == ["file", "low"] and found["low"].dtype == np.float32
+    found = arrays(folder / "named.npz")
+    assert sorted(found) == ["file", "low"] and found["low"].dtype == np.float32
     np.testing.assert_allclose(found["file"] - 1, found["low"], atol=0.01)
 
 

@@ -16,8 +16,8 @@ SAVED_MODELS = ("control", "tables", "recurrent", "images", "attention")
 def unpacked(name, tmp_path):
     with zipfile.ZipFile(FOLDER / f"{name}.zip") as archive:
         archive.extractall(tmp_path)
-    values = np.load(tmp_path / "values.npz")
-    return tuple({k[2:]: values[k] for k in values.files if k.startswith(kind)} for kind in ("i_", "o_"))
+    with np.load(tmp_path / "values.npz") as values:
+        return tuple({k[2:]: values[k] for k in values.files if k.startswith(kind)} for kind in ("i_", "o_"))
 
 
 def as_read(array):

@@ -62,6 +62,6 @@ def measure(
             raise MicroError(" ".join(found["error"].split()))
         outputs: list[np.ndarray] = []
         if inputs is not None:
-            stored = np.load(made)
-            outputs = [stored[key] for key in stored.files]
+            with np.load(made) as stored:
+                outputs = [stored[key] for key in stored.files]
         return found["arena"], outputs

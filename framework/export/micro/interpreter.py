@@ -96,8 +96,8 @@ def main() -> int:
         model = file.read()
     inputs = None
     if len(sys.argv) > 2:
-        stored = np.load(sys.argv[2])
-        inputs = [stored[key] for key in stored.files]
+        with np.load(sys.argv[2]) as stored:
+            inputs = [stored[key] for key in stored.files]
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         found = measure(runtime, model, inputs, log)

@@ -90,8 +90,8 @@ def simulate(model: Path, feeds: Mapping[str, np.ndarray], soc_model: int) -> di
         result = _work({"task": "simulate", **job})
         if result["error"]:
             raise ProviderError(_short(result["error"]))
-        stored = np.load(outputs)
-        return {name: stored[str(i)] for i, name in enumerate(result["names"])}
+        with np.load(outputs) as stored:
+            return {name: stored[str(i)] for i, name in enumerate(result["names"])}
 
 
 def _work(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -65,9 +65,10 @@ def simulate(job: dict[str, Any]) -> dict[str, Any]:
     options = {"backend_type": "htp", "soc_model": str(job["soc_model"])}
     try:
         running = session(job["model"], options)
-        stored = np.load(job["inputs"])
+        with np.load(job["inputs"]) as stored:
+            feeds = {name: stored[name] for name in stored.files}
         names = [output.name for output in running.get_outputs()]
-        arrays = running.run(names, {name: stored[name] for name in stored.files})
+        arrays = running.run(names, feeds)
     except Exception as failed:  # the caller reports it
         return {"error": str(failed)}
     np.savez(job["outputs"], **{str(i): array for i, array in enumerate(arrays)})
