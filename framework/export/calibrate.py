@@ -43,7 +43,6 @@ class Calibration:
             whose steps represent the elements with the least mean squared error.
         percentile: for `"percentile"`: how many percent of the elements are at most the upper end, and at least the
             lower one.
-        steps: how many batches are taken; None for all.
 
     Raises:
         ValueError: the method is unknown, or the percentile is not from 50 to 100.
@@ -51,7 +50,6 @@ class Calibration:
 
     method: str = "minmax"
     percentile: float = 99.99
-    steps: int | None = None
 
     def __post_init__(self) -> None:
         check_choice("calibrate", "calibration", self.method, METHODS)
@@ -124,7 +122,6 @@ def calibrate(
         (-4.0, 6.0)
     """
     calibration = calibration or Calibration()
-    steps = calibration.steps if steps is None else steps
     values = [v for v in [*graph.inputs, *(o for i in graph.instrs for o in i.outputs)] if v.dtype == np.float32]
     values = [v for v in dict.fromkeys(values) if 0 not in v.shape]
     wants_counts = calibration.method != "minmax"

@@ -123,14 +123,14 @@ class File:
             else:
                 op = self.program.code(operator)
                 given = [self.tensor(i, known) for i in operator.get("inputs", [])]
-                made = self.program._operator(op, operator, given, 0)
+                made = self.program.compute(op, operator, given)
                 for place, array in zip(operator["outputs"], made, strict=True):
-                    known.setdefault(place, self.program._stored(op, self.number, place, array))
+                    known.setdefault(place, self.program.stored(op, self.number, place, array))
         return known[index]
 
     def stored(self, index: int, array: Any) -> Any:
         """An array as a tensor of the file holds it."""
-        return self.program._stored("", self.number, index, array)
+        return self.program.stored("", self.number, index, array)
 
     def limits(self, index: int) -> tuple[float, float]:
         """The least and the greatest number that a tensor can hold."""

@@ -171,9 +171,9 @@ class Program:
                 inputs = [get(i) for i in fields(operator, "inputs")]
                 places = fields(operator, "outputs")
                 with layer_of(self._name(graph, places)):
-                    out = self._operator(op, operator, inputs, depth)
+                    out = self.compute(op, operator, inputs, depth)
                     for index, value in zip(places, out, strict=True):
-                        known[index] = self._stored(op, graph, index, value)
+                        known[index] = self.stored(op, graph, index, value)
             except (TypeError, ValueError, IndexError, KeyError, AttributeError, ZeroDivisionError) as error:
                 if str(error).startswith("Operator "):
                     raise
@@ -186,7 +186,8 @@ class Program:
         known = len(places) and 0 <= places[0] < len(tensors)
         return (tensors[places[0]].get("name") or "").partition(";")[0] if known else ""
 
-    def _operator(self, op: str, operator: Mapping[str, Any], inputs: list[Any], depth: int) -> list[Any]:
+    def compute(self, op: str, operator: Mapping[str, Any], inputs: list[Any], depth: int = 0) -> list[Any]:
+        """The outputs of an operator, before they are stored; `depth` graphs lie around its own."""
         options = dict(operator["builtin_options"][1]) if "builtin_options" in operator else {}
         if op in CHANGING:
             return [inputs[0] if op == "QUANTIZE" else jnp.asarray(inputs[0], np.float32)]
@@ -205,7 +206,8 @@ class Program:
         pairs = zip(fields(body, "inputs"), fields(body, "outputs"), strict=True)
         return loop(call, options, {i for i, (a, b) in enumerate(pairs) if a == b}, *inputs)
 
-    def _stored(self, op: str, graph: int, index: int, value: Any) -> Any:
+    def stored(self, op: str, graph: int, index: int, value: Any) -> Any:
+        """What an operator made, as the tensor that it goes to can hold it."""
         known = self.tensor(graph, index)
         if known.scale is None or known.dtype.itemsize > 2 or op == "DEQUANTIZE":
             return value
