@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lamina.export.calibrate import Calibration, ranges_of
 from lamina.export.mixed import LayerPrecision
 from lamina.export.onnx import array_rules, network_rules, rules  # noqa: F401  they fill the table
 from lamina.export.onnx.emitter import Body, Emitter, File, Node
-from lamina.export.onnx.half import halve
+from lamina.export.onnx.half import DELICATE, Halved
 from lamina.export.onnx.quantize import Plan, floats_of, plan
 from lamina.export.onnx.table import OPSETS, expands
 from lamina.export.onnx.tensors import EXTERNAL, NUMBERS, little_endian, onnx_package, to_tensor
@@ -29,6 +29,7 @@ from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.ir import Value
+from lamina.graph.opset import OPSET
 from lamina.graph.passes.fusion import merge_rows
 from lamina.graph.passes.order import optimize as run_passes
 
@@ -56,6 +57,7 @@ def write_onnx(
     activation_type: str | None = None,
     float_layers: Sequence[str] = (),
     layer_precision: Mapping[str, str] | None = None,
+    float32_ops: Collection[str] = tuple(DELICATE),
     external_data: bool | None = None,
     optimize: bool = True,
     metadata: Mapping[str, str] | None = None,
@@ -66,7 +68,7 @@ def write_onnx(
         graphs: one graph by the name of its signature.
         path: the file.
         opset: the version of the op set, from 13 to 21.
-        precision: `"float32"`; `"float16"` for weights and arithmetic; `"int8"`: QuantizeLinear and DequantizeLinear
+        precision: `"float32"`; `"float16"` for weights and arithmetic, but for `float32_ops`; `"int8"`: QuantizeLinear and DequantizeLinear
             around the ops, from which runtimes make kernels of integers, weights of int8 with a scale for each channel
             and biases of int32; `"int16x8"`: the same with activations of 16 bits, for which `opset=21` is needed.
             Inputs and outputs stay float32; ops that stay so too stand in the report.
@@ -82,6 +84,10 @@ def write_onnx(
         float_layers: with integers: paths of layers that stay in float32, or patterns of such, like `"block_*/expand"`.
         layer_precision: with integers: `"float32"`, `"int8"` or `"int16x8"` by path or pattern of layers that have
             another precision than the file; of several that fit the last counts.
+        float32_ops: with float16: ops of the graph that compute in float32, since their results leave its range or
+            lose digits in it: by default sums, statistics and exponentials, see `lamina.export.onnx.half.DELICATE`.
+            Elementwise ops around such do so too, and what loops carry; the report names them. Weights are float16, but
+            for vectors that are added to or multiplied with float32. `()` for float16 throughout.
         external_data: whether weights lie in a file beside the model, `path` with `.data` behind it; None for where
             the model would be larger than 2 GiB, which its format cannot hold.
         optimize: whether constants are folded, normalisation is folded into convolutions, and ops written in primitives
@@ -113,6 +119,8 @@ def write_onnx(
             f"{where}: float_layers, layer_precision and activation_type need precision='int8' or 'int16x8', got "
             f"{precision!r}."
         )
+    for op in float32_ops:
+        check_choice(where, "float32_ops", op, OPSET)
     if activation_type is not None:
         check_choice(where, "activation_type", activation_type, ACTIVATION_TYPES[precision])
     layers = LayerPrecision(where, precision, layer_precision or {}, float_layers, ("float32", *ACTIVATION_TYPES))
@@ -136,7 +144,7 @@ def write_onnx(
         found = {} if data is None else ranges_of({signature: ready}, data, measured, bits, where)
         return plan(ready, {**found, **completed({signature: ready}, learnt)}, types)
 
-    written = _Written(graph, opset, precision, optimize, quantised if integers else None)
+    written = _Written(graph, opset, precision, optimize, quantised if integers else None, float32_ops)
     size = sum(array.nbytes for array in written.file.tensors.values())
     external = size > MOST_BYTES if external_data is None else external_data
     path = Path(path)
@@ -162,11 +170,19 @@ class _Written:
         precision: "float32" or "float16".
         optimize: whether the passes are run.
         quantised: makes the plan of what is stored as integers of the graph as it is written.
+        float32_ops: ops that stay in float32 in float16 files.
     """
 
     def __init__(
-        self, graph: GraphBase, opset: int, precision: str, optimize: bool, quantised: Callable[[Any], Plan] | None
+        self,
+        graph: GraphBase,
+        opset: int,
+        precision: str,
+        optimize: bool,
+        quantised: Callable[[Any], Plan] | None,
+        float32_ops: Collection[str],
     ):
+        self.kept: list[tuple[str, str, str]] = []
         if optimize:
             graph = run_passes(graph, PASSES)
         graph = expand(graph, lambda instr: expands(instr, graph, opset))
@@ -175,7 +191,8 @@ class _Written:
         if quantised is not None:
             graph = merge_rows(graph)
         if precision == "float16":
-            graph = halve(graph)
+            halved = Halved(graph, float32_ops)
+            graph, self.kept = halved.graph, halved.kept
         self.graph, self.opset, self.precision = graph, opset, precision
         self.file = File(opset, plan=None if quantised is None else quantised(graph))
         e = Emitter(self.file)
@@ -263,6 +280,7 @@ class _Written:
             signatures={signature: (list(self.inputs), list(self.outputs))},
             fallbacks=[
                 *(("", old, f"is named '{new}', since an input has its name") for new, old in self.renamed.items()),
+                *self.kept,
                 *floats_of(self.file.plan),
             ],
         )

@@ -131,39 +131,128 @@ def test_op_that_needs_a_later_version(tmp_path):
     assert write(lambda x, y: x & y, specs, tmp_path / "m.onnx", opset=18).ops["BitwiseAnd"] == 1
 
 
+def kinds(path) -> dict[str, int]:
+    """The element types of all tensors that a file has, by name."""
+    file = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True)
+    found = {v.name: v.type.tensor_type.elem_type for v in [*file.graph.input, *file.graph.value_info]}
+    return found | {t.name: t.data_type for t in file.graph.initializer}
+
+
+def cast_chains(path) -> list[str]:
+    """Casts of what another Cast makes."""
+    nodes = onnx.load(path).graph.node
+    cast = {n.output[0] for n in nodes if n.op_type == "Cast"}
+    return [n.name for n in nodes if n.op_type == "Cast" and n.input[0] in cast]
+
+
+HALF, SINGLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+
+
 def test_half_precision(tmp_path):
     model = small_cnn()
     report = write(model, None, tmp_path / "m.onnx", precision="float16")
     file = onnx.load(tmp_path / "m.onnx")
     assert report.precision == "float16"
-    assert {t.data_type for t in file.graph.initializer} <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
-    kinds = {v.type.tensor_type.elem_type for v in [*file.graph.input, *file.graph.output]}
-    assert kinds == {onnx.TensorProto.FLOAT}
+    assert {t.data_type for t in file.graph.initializer if len(t.dims) > 1} == {HALF}
+    ends = {v.type.tensor_type.elem_type for v in [*file.graph.input, *file.graph.output]}
+    assert ends == {SINGLE}
+    made = kinds(tmp_path / "m.onnx")
+    convolutions = [n for n in file.graph.node if n.op_type in ("Conv", "MatMul")]
+    assert {made[name] for n in convolutions for name in n.input} == {HALF}
+    assert [made[n.input[0]] for n in file.graph.node if n.op_type == "ReduceMean"] == [SINGLE]
+    assert ("global_average_pooling2d", "ReduceMean", "float32: a sum of many terms") in report.fallbacks
+    assert not cast_chains(tmp_path / "m.onnx")
     x = np.random.default_rng(0).normal(size=(3, 16, 16, 3)).astype("float32")
     want = np.asarray(model(x))
     np.testing.assert_allclose(load_frozen(tmp_path / "m.onnx")(x), want, atol=5e-3 * np.abs(want).max())
 
 
+def test_half_precision_throughout(tmp_path):
+    report = write(small_cnn(), None, tmp_path / "m.onnx", precision="float16", float32_ops=())
+    nodes, made = onnx.load(tmp_path / "m.onnx").graph.node, kinds(tmp_path / "m.onnx")
+    assert report.ops["Cast"] == 2 and not report.fallbacks
+    assert {made[n.input[0]] for n in nodes if n.op_type == "ReduceMean"} == {HALF}
+    with pytest.raises(ValueError, match="float32_ops must be .*got 'Sofmax'"):
+        write(small_cnn(), None, tmp_path / "m.onnx", precision="float16", float32_ops=["Sofmax"])
+
+
+def test_what_float16_cannot_hold_is_computed_in_float32(tmp_path):
+    """Squares, sums, exponentials and small variances, though all that goes in and comes out is moderate."""
+    import jax.numpy as jnp
+
+    def run(x):
+        norm = (x - jnp.mean(x, -1, keepdims=True)) / jnp.sqrt(jnp.var(x, -1, keepdims=True) + 1e-12)
+        return norm, jnp.sqrt(jnp.sum(x**2)), jnp.log(jnp.sum(jnp.exp(x / 20))), jnp.cumsum(x, 1)[:, -1] / 4096
+
+    report = write(run, [(2, 4096)], tmp_path / "m.onnx", precision="float16")
+    x = np.random.default_rng(0).normal(200, 50, size=(2, 4096)).astype("float16").astype("float32")
+    for got, want in zip(load_frozen(tmp_path / "m.onnx")(x), run(x), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+    assert "Cast" not in report.ops
+
+
+def test_half_precision_converts_each_value_once(tmp_path):
+    """A block of a Transformer: what is added up between its parts is float32, what its products take float16."""
+    x = inputs = Input((6, 80))
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = layers.Add()([x, layers.MultiHeadAttention(2, 40)(y, y)])
+        x = layers.Add()([x, layers.Dense(80)(layers.Dense(96, "gelu")(layers.LayerNormalization()(x)))])
+    model = Model(inputs, x)
+    report = write(model, None, tmp_path / "m.onnx", precision="float16")
+    nodes, made = onnx.load(tmp_path / "m.onnx").graph.node, kinds(tmp_path / "m.onnx")
+    assert not cast_chains(tmp_path / "m.onnx")
+    casts = [(n.input[0], n.attribute[0].i) for n in nodes if n.op_type == "Cast"]
+    assert len(casts) == len(set(casts)) <= 24
+    for n in nodes:
+        if n.op_type in ("LayerNormalization", "Softmax", "MatMul"):
+            assert {made[name] for name in n.input} == {HALF if n.op_type == "MatMul" else SINGLE}
+    why = {op: how for _, op, how in report.fallbacks}
+    assert why == {
+        "LayerNorm": "float32: statistics", "Softmax": "float32: a sum of many terms",
+        "Add": "float32: stands before what does", "Mul": "float32: stands before what does",
+    }  # fmt: skip
+    assert report.bytes < 0.56 * write(model, None, tmp_path / "whole.onnx").bytes
+    data = np.random.default_rng(0).normal(size=(3, 6, 80)).astype("float32")
+    want = np.asarray(model(data))
+    np.testing.assert_allclose(load_frozen(tmp_path / "m.onnx")(data), want, atol=1e-3 * np.ptp(want))
+
+
 def test_half_precision_keeps_large_and_small_numbers_finite(tmp_path):
     import jax.numpy as jnp
 
-    weights = np.float32([1e9, -1e9, 1e-12, -np.inf])
-    write(lambda x: jnp.where(x > 0, weights, 0.0), [(4,)], tmp_path / "m.onnx", precision="float16")
-    got = load_frozen(tmp_path / "m.onnx")(np.ones(4, np.float32))
+    weights = np.float32([[1e9, -1e9, 1e-12, -np.inf]] * 20)
+    write(lambda x: jnp.where(x > 0, weights, 0.0), [(20, 4)], tmp_path / "m.onnx", precision="float16")
+    got = load_frozen(tmp_path / "m.onnx")(np.ones((20, 4), np.float32))[0]
     np.testing.assert_array_equal(got[:2], [65504, -65504])
     assert 0 < got[2] < 1e-7 and got[3] == -np.inf
 
 
 def test_half_precision_in_loops(tmp_path):
+    """What is carried from round to round stays exact, so that small terms are not lost."""
     import jax
 
     def run(x):
-        return jax.lax.scan(lambda s, row: (s * 0.5 + row, s), x[0] * 0, x)
+        return jax.lax.scan(lambda s, row: (s + row, s), x[0] * 0 + 4096, x)
 
-    write(run, [(5, 3)], tmp_path / "m.onnx", precision="float16")
-    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
-    for got, want in zip(load_frozen(tmp_path / "m.onnx")(x), run(x), strict=True):
-        np.testing.assert_allclose(got, want, atol=5e-3)
+    write(run, [(500, 3)], tmp_path / "m.onnx", precision="float16")
+    x = np.random.default_rng(0).uniform(size=(500, 3)).astype("float16").astype("float32")
+    (got, rows), (want, every) = load_frozen(tmp_path / "m.onnx")(x), run(x)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    np.testing.assert_allclose(rows, every, rtol=1e-3)
+
+
+def test_half_precision_in_branches(tmp_path):
+    import jax
+    import jax.numpy as jnp
+
+    def run(x):
+        return jax.lax.cond(x[0] > 0, lambda v: jnp.exp(v), lambda v: v @ (jnp.ones((3, 3)) / 3), x)
+
+    write(run, [(3,)], tmp_path / "m.onnx", precision="float16")
+    for sign in (1, -1):
+        x = sign * np.float32([1, 2, 3])
+        np.testing.assert_allclose(load_frozen(tmp_path / "m.onnx")(x), run(x), rtol=2e-3)
 
 
 # ---- weights beside the model
