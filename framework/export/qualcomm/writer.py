@@ -107,7 +107,7 @@ def write_dlc(
         opset = WIDE_OPSET if wide else OPSET
     options: dict[str, Any] = {
         "precision": precision, "opset": opset, "calibration": calibration, "percentile": percentile,
-        "float_layers": float_layers, "layer_precision": layer_precision, "optimize": optimize,
+        "float_layers": float_layers, "layer_precision": layer_precision, "optimize": optimize, "float32_ops": (),
     }  # fmt: skip
     if integers:
         options["representative_data"] = list(rows(graph, fixed, representative_data))
