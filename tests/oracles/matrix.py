@@ -80,8 +80,6 @@ COLUMNS = {
 }
 """The limits of integers are for weights of random numbers, which are harder than trained ones; what counts is the
 accuracy of the trained models. The processor of Snapdragon computes floats in float16."""
-LOOSER = {("causal_decoder", "onnx_float16"): 2e-3}
-"""Float16 in ONNX is for arithmetic too, not just for weights: what logits sum up of two blocks is above 1e-3."""
 POINT = 0.01
 """The accuracy that a trained model may lose in integers."""
 SINGLE = ("tflite_micro", "dlc")
@@ -126,7 +124,7 @@ class Cell:
             return ""
         if expected is not None:
             return f"works now, though it is expected not to: {expected}"
-        limit = LOOSER.get((self.model, self.column), COLUMNS[self.column].limit)
+        limit = COLUMNS[self.column].limit
         if not self.error <= limit:
             return f"error {self.error:.1e}, allowed {limit:.0e}"
         if self.drop is not None and not self.drop < POINT:

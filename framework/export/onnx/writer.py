@@ -68,9 +68,10 @@ def write_onnx(
         graphs: one graph by the name of its signature.
         path: the file.
         opset: the version of the op set, from 13 to 21.
-        precision: `"float32"`; `"float16"` for weights and arithmetic, but for `float32_ops`; `"int8"`: QuantizeLinear and DequantizeLinear
-            around the ops, from which runtimes make kernels of integers, weights of int8 with a scale for each channel
-            and biases of int32; `"int16x8"`: the same with activations of 16 bits, for which `opset=21` is needed.
+        precision: `"float32"`; `"float16"` for weights and arithmetic, but for `float32_ops`; `"int8"`: QuantizeLinear
+            and DequantizeLinear around the ops, from which runtimes make kernels of integers, weights of int8 with a
+            scale for each channel and biases of int32; `"int16x8"`: the same with activations of 16 bits, for which
+            `opset=21` is needed.
             Inputs and outputs stay float32; ops that stay so too stand in the report.
         representative_data: for `"int8"` and `"int16x8"`: a Dataset, an array, or batches like those that the model
             will see; see `lamina.export.calibrate.calibrate`. A model trained by `lamina.quantization.quantize_aware`
