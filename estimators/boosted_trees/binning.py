@@ -6,6 +6,7 @@ bin of all holds what is missing: NaN, and categories that are not known.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -104,7 +105,8 @@ def bin_rows(X: np.ndarray, features: list[Feature], boundaries: list[np.ndarray
         [[0, 1, 15]]
     """
     found = np.empty(X.shape[::-1], np.uint8 if n_bins <= 256 else np.uint16)
-    for row, column, feature, edges in zip(found, X.T, features, boundaries, strict=True):
+
+    def fill(row: np.ndarray, column: np.ndarray, feature: Feature, edges: np.ndarray) -> None:
         missing = np.isnan(column)
         if feature.categories:
             missing |= (column < 0) | (column >= feature.categories)
@@ -112,6 +114,9 @@ def bin_rows(X: np.ndarray, features: list[Feature], boundaries: list[np.ndarray
         else:
             row[:] = np.searchsorted(edges, column, side="left")
             row[missing] = n_bins - 1
+
+    with ThreadPoolExecutor() as pool:  # numpy searches without the interpreter's lock
+        list(pool.map(fill, found, X.T, features, boundaries))
     return found
 
 

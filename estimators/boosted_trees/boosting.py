@@ -16,6 +16,7 @@ from lamina.estimators.boosted_trees.losses import best_constant, derivatives, r
 from lamina.estimators.boosted_trees.splits import Limits, Space
 from lamina.estimators.boosted_trees.trees import Trees, words_for
 from lamina.executor.compile_cache import enable_compile_cache
+from lamina.executor.memory import kept_memory
 
 # Arrays have a multiple of a sixteenth of a power of two of rows, so that samples of like sizes share programs.
 _LEAST_ROWS = 64
@@ -104,6 +105,7 @@ def padded_rows(rows: int) -> int:
     return -(-rows // step) * step
 
 
+@kept_memory()
 def boost(
     X: np.ndarray,
     features: list[Feature],
@@ -159,20 +161,17 @@ def boost(
     grower = Grower(bins, numbers, pad_boundaries(boundaries, n_bins), plan, space)
     trees: list[list[Trees]] = []
     means: list[Any] = []
-    try:
-        for number in range(settings.n_trees):
-            statistics = _statistics(kind, labels, logits, weights)
-            grown = [grower.grow(s, limits) for s in statistics]
-            values = [tree.value for tree, _ in grown]
-            logits, mean = _advance(kind, logits, labels, values, [leaf for _, leaf in grown], weights, held)
-            trees.append([tree for tree, _ in grown])
-            means.append(mean)
-            if on_round is not None:
-                on_round(number + 1)
-            if settings.patience is not None and _stops([float(m[1]) for m in means], settings.patience):
-                break
-    finally:
-        grower.close()
+    for number in range(settings.n_trees):
+        statistics = _statistics(kind, labels, logits, weights)
+        grown = [grower.grow(s, limits) for s in statistics]
+        values = [tree.value for tree, _ in grown]
+        logits, mean = _advance(kind, logits, labels, values, [leaf for _, leaf in grown], weights, held)
+        trees.append([tree for tree, _ in grown])
+        means.append(mean)
+        if on_round is not None:
+            on_round(number + 1)
+        if settings.patience is not None and _stops([float(m[1]) for m in means], settings.patience):
+            break
     flat = jax.device_get(trees)
     stacked = Trees(*(np.stack([np.stack([t[i] for t in r]) for r in flat]) for i in range(len(Trees._fields))))
     found = np.asarray(jax.device_get(means))

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lamina.estimators.boosted_trees.splits import (
+    IN_BOUNDS,
     Limits,
     Space,
     Splits,
     best_of_groups,
-    best_splits,
-    histogram,
     leaf_value,
     node_sums,
+    search_splits,
 )
 from lamina.estimators.boosted_trees.trees import LEAF, WORD, Trees, empty_trees
 
 # Levels of up to so many nodes share a compiled program.
 _WIDTHS = (8, 32)
-# Histograms of so many values are shared among threads; fewer take less time than the threads' start.
-_SHARED_WORK = 1 << 19
 
 
 class Plan(NamedTuple):
@@ -138,80 +133,68 @@ def _bits(chosen: Any, words: int) -> Any:
     return (wide.reshape(-1, words, WORD) * powers).sum(-1, dtype=jnp.uint32)
 
 
-@partial(jax.jit, static_argnames=("size", "space", "categorical", "width"))
-def _group_splits(
-    bins: Any,
-    offset: Any,
-    slot: Any,
-    statistics: Any,
-    total: Any,
-    limits: Limits,
-    size: int,
-    space: Space,
-    categorical: bool,
-    width: int,
-) -> Splits:
-    """The best splits of the first `width` nodes by the features from `offset` on; none for the other nodes."""
-    columns = jax.lax.dynamic_slice_in_dim(bins, offset, size)
-    room, total = total.shape[0], total[:width]
-
-    sums = jax.lax.map(lambda column: histogram(column, slot, statistics, width, space.n_bins), columns)
-    found = best_splits(sums, total, space, limits, categorical)
-    return jax.tree.map(lambda a: jnp.pad(a, ((0, room - width), *((0, 0),) * (a.ndim - 1))), found)
-
-
-@partial(jax.jit, static_argnames="plan")
-def _next_level(
+@partial(jax.jit, static_argnames=("numbers", "plan", "space", "width"))
+def _level(
     growth: Growth,
     node: Any,
-    total: Any,
-    groups: Any,
-    offsets: Any,
-    bins: Any,
     statistics: Any,
+    bins: Any,
+    numbers: int,
     boundaries: Any,
     limits: Limits,
     plan: Plan,
-) -> tuple[Growth, Any, Any, Any, Any]:
-    """Grows a level and sends the rows on; returns what the search for the splits of the next one needs."""
-    splits = best_of_groups(groups, offsets)
+    space: Space,
+    width: int,
+) -> tuple[Growth, jax.Array]:
+    """Grows a level of at most `width` nodes, and sends the rows on: the tree and the node of each row."""
+    slot = _slots(growth, node, width)
+    growth, total = _settle(growth, slot, statistics, bins, limits, plan, width)
+    groups = ((0, numbers, False), (numbers, bins.shape[0], True))
+    found = [
+        search_splits(bins[first:last], slot, statistics, total, space, limits, categorical)
+        for first, last, categorical in groups
+        if first < last
+    ]
+    splits = best_of_groups(found, [first for first, last, _ in groups if first < last])
     grown = grow_level(growth, splits, total, boundaries, plan, limits)
-    place = jnp.clip(node - growth.start, 0, total.shape[0] - 1)
-    own_bin = bins[splits.feature[place], jnp.arange(bins.shape[1])].astype(jnp.int32)
-    child = grown.tree.left[node] + jnp.where(splits.goes_left[place, own_bin], 0, 1)
-    node = jnp.where((node >= growth.start) & (grown.tree.feature[node] >= 0), child, node)
-    # Statistics of the new nodes are summed anew: those of right children are differences, which have lost digits.
-    slot, inside = _slots(grown, node)
-    inside_only = jnp.where(inside[:, None], statistics, 0)
-    width = total.shape[0]
-    sums = node_sums(slot, inside_only, 2 * width, bins[0])
-    fresh = jnp.where(jnp.arange(sums.shape[0]) < grown.count, grown.start + jnp.arange(sums.shape[0]), plan.nodes)
-    value = leaf_value(sums[:, 0], sums[:, 1], limits)
-    tree = grown.tree
-    tree = tree._replace(
-        value=tree.value.at[fresh].set(value, mode="drop"), cover=tree.cover.at[fresh].set(sums[:, 1], mode="drop")
-    )
-    return grown._replace(tree=tree), node, jnp.minimum(slot, width - 1), inside_only, sums[:width]
-
-
-def _slots(growth: Growth, node: Any) -> tuple[Any, Any]:
-    """The place of each row's node in the last level, and whether it is in that level."""
-    inside = node >= growth.start
-    return jnp.where(inside, node - growth.start, 0), inside
+    # The node that a row goes to, by the place of its node in the level and its bin.
+    own = jnp.minimum(growth.start + jnp.arange(width), plan.nodes - 1)
+    left = grown.tree.left[own, None] + jnp.where(splits.goes_left, 0, 1)
+    goes = jnp.where(grown.tree.feature[own, None] >= 0, left, own[:, None])
+    place = jnp.minimum(slot, width - 1)
+    own_bin = bins.at[splits.feature.at[place].get(**IN_BOUNDS), jnp.arange(bins.shape[1])].get(**IN_BOUNDS)
+    return grown, jnp.where(slot < width, goes.at[place, own_bin].get(**IN_BOUNDS), node)
 
 
 @partial(jax.jit, static_argnames=("plan", "width"))
-def _root(bins: Any, statistics: Any, limits: Limits, plan: Plan, width: int) -> tuple[Growth, Any]:
-    total = node_sums(jnp.zeros(statistics.shape[0], jnp.int32), statistics, 1, bins[0])
-    growth = seedling(plan, leaf_value(total[0, 0], total[0, 1], limits), total[0, 1])
-    return growth, jnp.pad(total, ((0, width - 1), (0, 0)))
+def _leaves(growth: Growth, node: Any, statistics: Any, bins: Any, limits: Limits, plan: Plan, width: int) -> Growth:
+    """The tree where the nodes of the last level have their values."""
+    return _settle(growth, _slots(growth, node, width), statistics, bins, limits, plan, width)[0]
+
+
+def _slots(growth: Growth, node: Any, width: int) -> Any:
+    """The place of each row's node in the last level; `width` where it is not in that level."""
+    return jnp.where(node >= growth.start, node - growth.start, width)
+
+
+def _settle(
+    growth: Growth, slot: Any, statistics: Any, bins: Any, limits: Limits, plan: Plan, width: int
+) -> tuple[Growth, Any]:
+    """The tree whose last level has the values that its rows ask for, and the statistics of those nodes, (width, 3).
+
+    They are summed anew: as the parent's less the sibling's they would have lost digits.
+    """
+    total = node_sums(slot, statistics, width + 1, bins[0])[:width]
+    places = jnp.arange(width)
+    own = jnp.where(places < growth.count, growth.start + places, plan.nodes)  # past the end: written nowhere
+    tree = growth.tree
+    value = tree.value.at[own].set(leaf_value(total[:, 0], total[:, 1], limits), mode="drop")
+    cover = tree.cover.at[own].set(total[:, 1], mode="drop")
+    return growth._replace(tree=tree._replace(value=value, cover=cover)), total
 
 
 class Grower:
     """Grows trees on data that is held in memory as bins.
-
-    Features are searched in groups, one for each processor if there is enough work: XLA runs the sums of a histogram
-    on one of them. The trees do not depend on the number of groups.
 
     Args:
         bins: the binned features, (features, rows); numbers first, then categories.
@@ -223,23 +206,8 @@ class Grower:
 
     def __init__(self, bins: Any, numbers: int, boundaries: Any, plan: Plan, space: Space):
         self.bins, self.boundaries = jnp.asarray(bins), jnp.asarray(boundaries)
-        self.plan, self.space = plan, space
-        features, rows = bins.shape
-        threads = 1
-        if jax.default_backend() == "cpu" and features * rows >= _SHARED_WORK:
-            threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._groups = [
-            (offset, size, categorical)
-            for first, count, categorical in ((0, numbers, False), (numbers, features - numbers, True))
-            for offset, size in _ranges(first, count, threads)
-        ]
-        self._offsets = jnp.asarray([g[0] for g in self._groups], jnp.int32)
-        self._pool = ThreadPoolExecutor(len(self._groups)) if threads > 1 and len(self._groups) > 1 else None
-
-    def close(self) -> None:
-        """Ends the threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
+        self.numbers, self.plan, self.space = numbers, plan, space
+        self._seedling = seedling(plan)
 
     def grow(self, statistics: Any, limits: Limits) -> tuple[Trees, jax.Array]:
         """A tree for given derivatives of the loss.
@@ -252,50 +220,27 @@ class Grower:
             The tree, and the leaf of each row.
         """
         plan = self.plan
-        growth, total = _root(self.bins, statistics, limits, plan, plan.width(plan.depth - 1))
-        node = slot = jnp.zeros(statistics.shape[0], jnp.int32)
-        counted = statistics
+        growth, node = self._seedling, jnp.zeros(statistics.shape[0], jnp.int32)
         for level in range(plan.depth):
             if level > 5 and int(growth.count) == 0:
                 break
-            groups = self._search(slot, counted, total, limits, plan.width(level))
-            growth, node, slot, counted, total = _next_level(
+            growth, node = _level(
                 growth,
                 node,
-                total,
-                groups,
-                self._offsets,
-                self.bins,
                 statistics,
+                self.bins,
+                self.numbers,
                 self.boundaries,
                 limits,
                 plan,
+                self.space,
+                plan.width(level),
             )
+        growth = _leaves(growth, node, statistics, self.bins, limits, plan, 2 * plan.width(plan.depth - 1))
         if plan.pruning == "post":
             tree, owner = prune(growth.tree, limits.complexity)
             return tree, owner[node]
         return growth.tree, node
-
-    def _search(self, slot: Any, statistics: Any, total: Any, limits: Limits, width: int) -> list[Splits]:
-        def search(group: tuple[int, int, bool]) -> Splits:
-            offset, size, categorical = group
-            found = _group_splits(
-                self.bins, np.int32(offset), slot, statistics, total, limits, size, self.space, categorical, width
-            )
-            return found if self._pool is None else jax.block_until_ready(found)
-
-        if self._pool is None:
-            return [search(g) for g in self._groups]
-        jax.block_until_ready(total)  # otherwise the threads' work would be queued behind it, one after the other
-        return list(self._pool.map(search, self._groups))
-
-
-def _ranges(first: int, count: int, parts: int) -> list[tuple[int, int]]:
-    """(offset, size) of ranges of one size that cover `count` features from `first` on; they may overlap."""
-    if not count:
-        return []
-    size = -(-count // min(parts, count))
-    return [(first + min(start, count - size), size) for start in range(0, count, size)]
 
 
 @jax.jit

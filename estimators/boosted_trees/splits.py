@@ -11,11 +11,15 @@ from lamina.estimators.boosted_trees.binning import BIN_BLOCK
 
 # The statistics of a row: first and second derivative of its loss, and a one that counts it.
 STATISTICS = 3
+# Of places that need no check.
+IN_BOUNDS: Any = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
 # float32 counts up to 2^24; sums of more rows are taken in pieces.
 _ROWS_A_PIECE = 1 << 20
 _PARTIAL_SUMS = 16
 # Histograms of so many values are searched at a time: one by one, small ones cost more calls than arithmetic.
 _VALUES_AT_ONCE = 1 << 18
+# Histograms of so many features are parts of one program, which run at once; each takes time to compile.
+_FEATURES_AT_ONCE = 20
 # A gain below this part of the node's own score is rounding.
 _ROUNDING = 1e-6
 # What sums of second derivatives get added where categories are ordered, in rows: keeps rare ones in the middle.
@@ -91,7 +95,7 @@ def histogram(column: Any, slot: Any, statistics: Any, width: int, n_bins: int) 
     for start in range(0, column.shape[0], _ROWS_A_PIECE):
         piece = slice(start, start + _ROWS_A_PIECE)
         empty = jnp.zeros((width * n_bins, kinds), jnp.float32)
-        total += empty.at[places[piece]].add(statistics[piece], mode="promise_in_bounds")
+        total += empty.at[places[piece]].add(statistics[piece], **IN_BOUNDS)
     return total.reshape(width, n_bins, kinds)
 
 
@@ -131,6 +135,48 @@ def leaf_value(gradient: Any, hessian: Any, limits: Limits) -> Any:
     """The scaled Newton step of a leaf: -learning_rate · T(G) / (H + l2)."""
     step = -soft_threshold(gradient, limits.l1) / jnp.maximum(hessian + limits.l2, 1e-12)
     return limits.learning_rate * step
+
+
+def histograms(columns: Any, slot: Any, statistics: Any, width: int, n_bins: int) -> jax.Array:
+    """The histogram of each of a few features, (features, width, n_bins, s).
+
+    Each is an operation of its own, so that XLA runs several at once on a CPU.
+    """
+    return jnp.stack([histogram(column, slot, statistics, width, n_bins) for column in columns])
+
+
+def search_splits(
+    columns: Any, slot: Any, statistics: Any, total: Any, space: Space, limits: Limits, categorical: bool
+) -> Splits:
+    """The best split of each node by a group of features, a few features at a time.
+
+    Shape:
+        columns (features, rows), slot (rows,), statistics (rows, 3), total (nodes, 3)
+
+    Args:
+        columns: the binned features.
+        slot: the place of each row's node in `total`; past its end for rows of no node.
+        statistics: of the rows.
+        total: of the nodes.
+        space: what trees are grown in.
+        limits: what restrains them.
+        categorical: whether the features are categories.
+
+    Returns:
+        The splits, where features are numbered within the group.
+    """
+    features, nodes = columns.shape[0], total.shape[0]
+    parts = -(-features // _FEATURES_AT_ONCE)
+    size = -(-features // parts)
+    # A feature that comes twice never wins the second time.
+    columns = jnp.pad(columns, ((0, parts * size - features), (0, 0)), mode="edge").reshape(parts, size, -1)
+
+    def one(part: Any) -> Splits:
+        sums = histograms(part, slot, statistics, nodes + 1, space.n_bins)[:, :nodes]
+        return best_splits(sums, total, space, limits, categorical)
+
+    found = jax.lax.map(one, columns) if parts > 1 else jax.tree.map(lambda a: a[None], one(columns[0]))
+    return best_of_groups([Splits(*(a[i] for a in found)) for i in range(parts)], [i * size for i in range(parts)])
 
 
 def best_splits(histograms: Any, total: Any, space: Space, limits: Limits, categorical: bool) -> Splits:

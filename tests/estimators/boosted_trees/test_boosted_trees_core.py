@@ -166,11 +166,13 @@ def test_each_split_is_the_best_there_is(table, changes):
     assert splits >= 6 and NUMBERS in tree.feature.tolist()
 
 
-def test_trees_do_not_depend_on_the_number_of_threads(table, monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_trees_do_not_depend_on_how_many_features_are_searched_at_once(table, monkeypatch, at_once):
     whole = jax.device_get(grow(table))
-    monkeypatch.setattr("lamina.estimators.boosted_trees.growing._SHARED_WORK", 1)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr("lamina.estimators.boosted_trees.splits._FEATURES_AT_ONCE", at_once)
+    jax.clear_caches()
     jax.tree.map(np.testing.assert_array_equal, whole, jax.device_get(grow(table)))
+    jax.clear_caches()
 
 
 def test_max_leaves_keeps_the_best_splits(table):
