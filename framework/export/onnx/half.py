@@ -74,7 +74,7 @@ class _Part:
 
     def __init__(self, whole: Halved, graph: Any, inputs: Sequence[np.dtype], outputs: Sequence[np.dtype]):
         self.whole, self.graph = whole, graph
-        self.single = self._single(outputs)
+        self.single = self._single(inputs, outputs)
         self.forms: dict[Value, dict[np.dtype, Value]] = {}
         self.made = graph.copy()
         self.made.constants, self.made.variables, self.made.instrs = {}, {}, []
@@ -85,7 +85,7 @@ class _Part:
 
     # ---- which instructions compute in float32
 
-    def _single(self, outputs: Sequence[np.dtype]) -> dict[int, str]:
+    def _single(self, inputs: Sequence[np.dtype], outputs: Sequence[np.dtype]) -> dict[int, str]:
         """The identities of the instructions that compute in float32, and why."""
         graph, found = self.graph, {}
         if not self.whole.wanted:
@@ -102,11 +102,12 @@ class _Part:
                 if (takers or ends.intersection(floats)) and all(id(other) in found for other in takers):
                     found[id(instr)] = "stands before what does"
         wide: set[Value] = set()
-        for instr in graph.instrs:  # those behind one; where none is before it, an op that does not round gains nothing
+        exact = {v for v, dtype in zip(graph.inputs, inputs, strict=True) if dtype == _SINGLE}
+        for instr in graph.instrs:  # those behind one; an op that does not round gains nothing from float16 made wider
             if wide.intersection(instr.inputs):
                 if _follows(instr):
                     found.setdefault(id(instr), "stands behind what does")
-            elif instr.op in _KEEPS or _kind(instr) == "shape":
+            elif (instr.op in _KEEPS or _kind(instr) == "shape") and not exact.intersection(instr.inputs):
                 found.pop(id(instr), None)
             if id(instr) in found:
                 wide.update(v for v in instr.outputs if v.dtype == _SINGLE)

@@ -194,9 +194,12 @@ def _cast(e: Emitter, instr: Instr, x: str) -> str:
     return e.cast(x, instr.inputs[0].dtype, instr.output.dtype)
 
 
-@elementwise("Identity")
-def _identity(e: Emitter, instr: Instr, x: str) -> str:
-    return e.node("Identity", [x], instr.output.name)
+@TABLE.rule("Identity")
+@free
+def _identity(e: Emitter, instr: Instr) -> None:
+    """The same tensor; what goes out of a graph gets a node of its own there."""
+    perm, x = e.current(instr.inputs[0])
+    e.give(instr.output, x, perm)
 
 
 # ---- activations

@@ -31,6 +31,7 @@ from lamina.graph.expand import expand
 from lamina.graph.ir import Value
 from lamina.graph.opset import OPSET
 from lamina.graph.passes.fusion import merge_rows
+from lamina.graph.passes.names import drop_identities, tags
 from lamina.graph.passes.order import optimize as run_passes
 
 MOST_BYTES = 2**31 - 2**20
@@ -105,6 +106,8 @@ def write_onnx(
         raise ValueError(
             f"export to onnx: an ONNX file holds one signature, got {sorted(graphs)}. Write each to a file of its own."
         )
+    ((signature, given),) = graphs.items()
+    graphs = {signature: drop_identities(given)}
     check_choice("export to onnx", "opset", opset, OPSETS)
     where = "export to onnx"
     check_choice(where, "precision", precision, ("float32", "float16", *ACTIVATION_TYPES))
@@ -132,7 +135,7 @@ def write_onnx(
             f"opset={WIDE_OPSET}."
         )
     measured = Calibration(calibration, percentile)
-    ((signature, graph),) = graphs.items()
+    graph = graphs[signature]
 
     def types(path: str) -> np.dtype | None:
         chosen = layers(path)
@@ -145,7 +148,7 @@ def write_onnx(
         found = {} if data is None else ranges_of({signature: ready}, data, measured, bits, where)
         return plan(ready, {**found, **completed({signature: ready}, learnt)}, types)
 
-    written = _Written(graph, opset, precision, optimize, quantised if integers else None, float32_ops)
+    written = _Written(graph, opset, precision, optimize, quantised if integers else None, float32_ops, tags(given))
     size = sum(array.nbytes for array in written.file.tensors.values())
     external = size > MOST_BYTES if external_data is None else external_data
     path = Path(path)
@@ -172,6 +175,7 @@ class _Written:
         optimize: whether the passes are run.
         quantised: makes the plan of what is stored as integers of the graph as it is written.
         float32_ops: ops that stay in float32 in float16 files.
+        named: names of values that their tensors get.
     """
 
     def __init__(
@@ -182,6 +186,7 @@ class _Written:
         optimize: bool,
         quantised: Callable[[Any], Plan] | None,
         float32_ops: Collection[str],
+        named: Collection[str],
     ):
         self.kept: list[tuple[str, str, str]] = []
         if optimize:
@@ -213,10 +218,11 @@ class _Written:
             cure = " Write them in terms of other ops, pass a later opset, or add a rule with register_rule."
             raise ExportError("onnx", gaps, cure)
         self.nodes = e.nodes
-        self._name_outputs(made)
+        values = [v for i in graph.instrs for v in i.outputs if v.name in named]
+        self._name_tensors(made, {e.current(v)[1]: v.name for v in values})
 
-    def _name_outputs(self, made: list[str]) -> None:
-        """Gives the tensors that go out the names of the outputs."""
+    def _name_tensors(self, made: list[str], inside: Mapping[str, str]) -> None:
+        """Gives the tensors that go out the names of the outputs, and some inside names of their own."""
         producers = {output for node in self.nodes for output in node.outputs}
         names: dict[str, str] = {}
         for tensor, name in zip(made, self.outputs, strict=True):
@@ -225,6 +231,8 @@ class _Written:
             else:
                 source = names.get(tensor, tensor)
                 self.nodes.append(Node("Identity", self.file.unique(f"{name}/Identity"), [source], [name]))
+        for tensor in producers.intersection(inside).difference(names):
+            names[tensor] = tensor if tensor == inside[tensor] else self.file.unique(inside[tensor])
         _rename(self.nodes, names)
 
     def outside(self) -> list[tuple[str, np.ndarray]]:

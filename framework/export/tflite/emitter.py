@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,11 +111,7 @@ class Emitter:
         dtype = np.dtype(dtype)
         if dtype not in TYPES:
             raise Unsupported(f"TFLite files know no dtype {dtype}")
-        chosen, n = name or "tensor", 0
-        while chosen in self._names:
-            n += 1
-            chosen = f"{name or 'tensor'}_{n}"
-        self._names.add(chosen)
+        chosen = self._unique(name or "tensor")
         entry: dict[str, Any] = {
             "shape": one(shape), "type": TYPES[dtype], "name": chosen, "has_rank": True,
             "buffer": 0 if data is None else self.file.buffer(data),
@@ -129,6 +125,23 @@ class Emitter:
             }  # fmt: skip
         self.entry["tensors"].append(entry)
         return Tensor(len(self.entry["tensors"]) - 1, tuple(shape), dtype, quant)
+
+    def _unique(self, name: str) -> str:
+        chosen, n = name, 0
+        while chosen in self._names:
+            n += 1
+            chosen = f"{name}_{n}"
+        self._names.add(chosen)
+        return chosen
+
+    def rename(self, values: Iterable[Value]) -> None:
+        """Gives tensors that operators make the names of their values."""
+        made = {i for operator in self.entry["operators"] for i in operator["outputs"]}
+        for value in values:
+            tensor = self.found(value)
+            if tensor is not None and tensor.index in made:
+                made.discard(tensor.index)
+                self.entry["tensors"][tensor.index]["name"] = self._unique(value.name)
 
     def nodes(self, op: str, inputs: Sequence[Tensor | None], specs: Sequence[Any], **options: Any) -> list[Tensor]:
         """Adds an operator of several outputs, each given as (shape, dtype, quantisation)."""

@@ -29,6 +29,7 @@ from lamina.export.trained import completed, trained_ranges
 from lamina.graph.base import GraphBase
 from lamina.graph.expand import expand
 from lamina.graph.passes.fusion import merge_rows
+from lamina.graph.passes.names import drop_identities, tags
 from lamina.graph.passes.order import optimize
 
 PRECISIONS = ("float32", "float16", "dynamic", "int8", "int16x8")
@@ -140,6 +141,8 @@ def assemble(
             raise ValueError(
                 f"{where}: {name}={given!r} needs precision={OUTSIDE[given]!r}, got precision={precision!r}."
             )
+    named = {name: tags(graph) for name, graph in graphs.items()}
+    graphs = {name: drop_identities(graph) for name, graph in graphs.items()}
     graphs, learnt = trained_ranges(graphs) if integers else (graphs, {})
     if representative_data is None if integers and not learnt else representative_data is not None and not integers:
         raise ValueError(
@@ -171,6 +174,8 @@ def assemble(
     ]
     if file.gaps:
         raise ExportError("tflite", file.gaps, CURE)
+    for name, graph in ready.items():
+        emitters[name].rename(v for i in graph.instrs for v in i.outputs if v.name in named[name])
     return Assembled(file, emitters, ready, _bytes(file, signatures))
 
 
