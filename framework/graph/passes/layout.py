@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.graph.dims import Dims
 from lamina.graph.ir import Value
 from lamina.graph.opset import OPSET
 from lamina.graph.passes.rewrite import Rewriter
@@ -14,6 +15,8 @@ from lamina.graph.passes.rewrite import Rewriter
 
 def simplify_layout(graph: Any) -> Any:
     """Transposes move down through elementwise instructions and cancel; reshapes of reshapes become one.
+
+    Transposes that are left and move no element, only axes of size 1, are reshapes.
 
     Example:
         >>> import jax.numpy as jnp
@@ -26,7 +29,7 @@ def simplify_layout(graph: Any) -> Any:
     while before is None or len(graph.instrs) != before:
         before = len(graph.instrs)
         graph = _cancel(_sink(graph))
-    return graph
+    return _cancel(_flatten(graph))
 
 
 def _sink(graph: Any) -> Any:
@@ -54,6 +57,17 @@ def _before_transpose(r: Rewriter, value: Value, perm: Sequence[int]) -> Value:
     array = np.asarray(r.graph.constants[value])
     array = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
     return r.constant(np.transpose(array, np.argsort(perm)), value.name)
+
+
+def _flatten(graph: Any) -> Any:
+    """Transposes that move only axes of size 1 become reshapes; not earlier, for reshapes move through nothing."""
+    r = Rewriter(graph)
+    for instr in list(r.graph.instrs):
+        if instr.op == "Transpose":
+            large = [axis for axis in instr.attrs["perm"] if instr.inputs[0].shape[axis] != 1]
+            if large == sorted(large):
+                r.swap(instr, "Reshape", instr.inputs, shape=Dims(instr.output.shape))
+    return r.done()
 
 
 def _cancel(graph: Any) -> Any:
