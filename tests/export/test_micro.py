@@ -222,6 +222,7 @@ def test_several_inputs_stand_in_the_order_of_the_graph(tmp_path):
     [
         lambda x: jnp.tile(x, (2, 1, 3)),
         lambda x: jnp.where(x > 0, x.astype(jnp.int32), -x.astype(jnp.int32) - 2**30),
+        lambda x: -jnp.abs(x.astype(jnp.int32)) + jnp.square(x.astype(jnp.int32)),
         lambda x: jax.nn.gelu(x, approximate=True),
         lambda x: ops.gelu(4 * x, approximate=False),
         lambda x: jnp.outer(x, x).reshape(2, 3, 2, 2, 6)[1:, :, :, 1, 1:5:2],
@@ -265,3 +266,32 @@ def test_static_graphs_compute_the_same():
     x = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
     assert fixed.inputs[0].shape == (2, 5, 3) and fixed.outputs[0].shape == (2, 5, 2)
     np.testing.assert_array_equal(fixed(x), graph(x))
+
+
+@pytest.mark.parametrize(
+    ("run", "dtype", "reason"),
+    [
+        (lambda x: jnp.swapaxes(x, 1, 2), "int32", "TRANSPOSE takes float32 or int16 or int8, not int32"),
+        (lambda x: x[:, np.int32([2, 0])] + 1, "int32", "GATHER takes float32 or int8, not int32"),
+        (lambda x: x + x, "int8", "ADD takes float32 or int32, not int8"),  # its kernel wants scales
+        (lambda x: jnp.max(x, 1), "int32", "REDUCE_MAX takes float32 or int8, not int32"),
+        (lambda x: x.astype("uint8"), "float32", "CAST takes .*, not uint8"),
+        (lambda x: x * 2, "uint8", "MUL takes float32 or int32, not uint8"),
+        (lambda x: x % 2, "int32", "NEG takes float32, not int32"),
+        (lambda x: x > 1, "int16", "GREATER takes float32 or int32 or int64, not int16"),
+        (lambda x: jnp.cumsum(x, 1), "int32", "CUMSUM takes float32, not int32"),
+    ],
+)
+def test_dtypes_that_no_kernel_takes_are_told_before_a_file_is_written(run, dtype, reason, tmp_path):
+    with pytest.raises(ExportError, match=f"its {reason}"):
+        export.save(run, [jax.ShapeDtypeStruct((1, 3, 2), dtype)], tmp_path / "net", format="tflite_micro")
+    assert not list(tmp_path.iterdir())
+
+
+def test_dtypes_that_kernels_take(tmp_path):
+    def run(x, i, flag):
+        return jnp.swapaxes(x, 1, 2), i * i - 1, jnp.flip(i, 1), ~flag, i.astype("int8"), jnp.concatenate([flag, flag])
+
+    specs = [jax.ShapeDtypeStruct((1, 3, 2), t) for t in ("float32", "int32", "bool")]
+    report = export.save(run, specs, tmp_path / "net", format="tflite_micro", arena_size=1)
+    assert {"TRANSPOSE", "MUL", "SUB", "REVERSE_V2", "LOGICAL_NOT", "CAST", "CONCATENATION"} <= set(report.ops)

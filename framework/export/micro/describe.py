@@ -32,24 +32,45 @@ class Port:
     zero_point: int
 
 
+Type = tuple[str, bool]
+"""The dtype of a tensor, and whether its numbers stand for real ones."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of a file.
+
+    Attributes:
+        op: the operator.
+        made: the name of the tensor that it makes.
+        inputs: the types of what it takes.
+        outputs: the types of what it makes.
+    """
+
+    op: str
+    made: str
+    inputs: list[Type]
+    outputs: list[Type]
+
+
 @dataclass(frozen=True)
 class Description:
     """What a program must know of a file.
 
     Attributes:
-        operators: (operator, name of the tensor that it makes), in the order of the file.
+        operators: the operators, in the order of the file.
         inputs: what goes in.
         outputs: what comes out.
     """
 
-    operators: list[tuple[str, str]]
+    operators: list[Operator]
     inputs: list[Port]
     outputs: list[Port]
 
     @property
     def counts(self) -> Counter[str]:
         """How often each operator stands in the file."""
-        return Counter(op for op, _ in self.operators)
+        return Counter(operator.op for operator in self.operators)
 
 
 def describe_model(data: bytes) -> Description:
@@ -63,8 +84,8 @@ def describe_model(data: bytes) -> Description:
         >>> from lamina import export
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "sum.tflite"
         >>> report = export.save(lambda a, b: a + b, [(1, 2), (2,)], path, format="tflite")
-        >>> [op for op, _ in describe_model(path.read_bytes()).operators]
-        ['ADD']
+        >>> [(o.op, o.inputs) for o in describe_model(path.read_bytes()).operators]
+        [('ADD', [('float32', False), ('float32', False)])]
     """
     model = Reader(data).root("Model")
     codes = fields(model, "operator_codes")
@@ -77,7 +98,9 @@ def describe_model(data: bytes) -> Description:
             number = max(code["builtin_code"], code["deprecated_builtin_code"])
             made = fields(operator, "outputs")
             label = CODES.get(number) or code.get("custom_code") or f"operator {number}"
-            operators.append((label, tensors[made[0]].get("name", "") if made else ""))
+            taken = [i for i in fields(operator, "inputs") if i != -1]
+            types = [[_type(tensors[i]) for i in places] for places in (taken, made)]
+            operators.append(Operator(label, tensors[made[0]].get("name", "") if made else "", *types))
     signature = fields(model, "signature_defs")[0]
     tensors = fields(graphs[signature["subgraph_index"]], "tensors")
     ports = (
@@ -91,6 +114,10 @@ def _ordered(graphs: Any, signature: Mapping[str, Any], side: str) -> list[Any]:
     """The entries of a signature in the order of the graph, which the interpreter counts by."""
     places = list(fields(graphs[signature["subgraph_index"]], side))
     return sorted(fields(signature, side), key=lambda entry: places.index(entry["tensor_index"]))
+
+
+def _type(tensor: Mapping[str, Any]) -> Type:
+    return DTYPES[tensor["type"]].name, bool(len(fields(tensor.get("quantization") or {}, "scale")))
 
 
 def _port(name: str, tensor: Mapping[str, Any]) -> Port:

@@ -41,6 +41,8 @@ def _swapped(graph: Any) -> Any:
                 instr.attrs[key] = _swapped(sub)
         if instr.op == "Select" and instr.output.dtype == INT32:
             _select(r, instr)
+        elif instr.op in ("Neg", "Abs", "Square") and instr.output.dtype == INT32:
+            _sign(r, instr)
         elif instr.op == "Tile":
             _tile(r, instr)
         elif instr.op == "Transpose":
@@ -61,6 +63,19 @@ def _select(r: Rewriter, instr: Instr) -> None:
         number = r.before(instr, "Cast", [flag], "flag", dtype="int32")
         parts.append(r.before(instr, "Mul", [number, value], "part"))
     r.swap(instr, "Add", parts)
+
+
+def _sign(r: Rewriter, instr: Instr) -> None:
+    """-x, |x| and x^2 of integers by what has kernels for them."""
+    (x,) = instr.inputs
+    if instr.op == "Square":
+        r.swap(instr, "Mul", [x, x])
+        return
+    zero = r.constant(np.int32(0), "zero")
+    if instr.op == "Neg":
+        r.swap(instr, "Sub", [zero, x])
+    else:
+        r.swap(instr, "Maximum", [x, r.before(instr, "Sub", [zero, x], "negative")])
 
 
 def _transpose(r: Rewriter, instr: Instr) -> None:

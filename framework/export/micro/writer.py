@@ -14,7 +14,7 @@ from lamina.checkpoint.files import replacing
 from lamina.core.checks import check_choice, check_int
 from lamina.export.micro.arena import INSTALL, MicroError, installed, measure
 from lamina.export.micro.describe import Description, describe_model
-from lamina.export.micro.operators import METHODS
+from lamina.export.micro.operators import METHODS, refused
 from lamina.export.micro.rewrite import rewrite
 from lamina.export.micro.source import KEYWORDS, header, source
 from lamina.export.report import ExportReport
@@ -130,11 +130,12 @@ def _places(path: Path, name: str | None) -> tuple[Path, Path, str]:
 
 
 def _check_operators(description: Description) -> None:
-    gaps = [
-        Gap(op, made.rpartition("/")[0], "TFLite Micro has no such operator")
-        for op, made in description.operators
-        if op not in METHODS
-    ]
+    gaps = []
+    for o in description.operators:
+        types = refused(o.op, o.inputs, o.outputs)
+        reason = f"TFLite Micro: {types}" if types else "" if o.op in METHODS else "TFLite Micro has no such operator"
+        if reason:
+            gaps.append(Gap(o.op, o.made.rpartition("/")[0], reason))
     if gaps:
         raise ExportError("tflite_micro", gaps, CURE)
 
