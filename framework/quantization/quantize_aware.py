@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,7 @@ from lamina.graph.dims import dims_of
 from lamina.graph.ir import Value
 from lamina.graph.lower import lower
 from lamina.graph.passes.order import optimize
+from lamina.layers import calling
 from lamina.layers.input_layer import Input
 from lamina.layers.layer import Layer
 from lamina.layers.wrapper import Wrapper
@@ -27,6 +30,7 @@ from lamina.ops.symbol import PROBES
 from lamina.quantization.plan import Plan, plan
 from lamina.quantization.rounding import Ranges, Rounded, Statistics, scaled
 from lamina.state.frame import Frame
+from lamina.state.masks import get_mask, set_mask
 from lamina.state.rng import IMPLEMENTATION, SeedGenerator
 
 # primitives with derivatives of their own, or with loops inside, stay what they are
@@ -100,12 +104,17 @@ class QuantizeAware(Wrapper):
     def build(self, input_shape: Any) -> None:
         """Builds the layer inside, and finds out what is to be rounded."""
         super().build(input_shape)
-        traced = self._trace(self._specs(input_shape), training=False)
+        specs = self._specs(input_shape)
+        traced = self._trace(specs, training=False)
+        masked = traced
+        if calling.accepts(type(self.layer), "mask"):  # more is computed, and so rounded, where inputs have masks
+            masks = [_spec(a.shape[:2], bool) if len(a.shape) > 2 else None for a in jax.tree.leaves(specs)]
+            masked = self._trace(specs, training=False, masks=masks)
         known = {v: i for i, v in enumerate(traced.variables)}
         norms = {id(i): i for i in traced.graph.instrs if i.op == "BatchNorm"}
         inside = {id(p.norm) for p in traced.plan.products.values() if p.norm is not None}
         own = [scaled(name) for key, name in traced.plan.norms.items() if key not in inside]
-        self._keys = tuple(dict.fromkeys([*traced.plan.sites.values(), *own]))
+        self._keys = tuple(dict.fromkeys([*traced.plan.sites.values(), *masked.plan.sites.values(), *own]))
         for key, name in traced.plan.norms.items():
             places = [known.get(v) for v in norms[key].inputs[1:3]]
             if None not in places:
@@ -122,26 +131,29 @@ class QuantizeAware(Wrapper):
         return {name: (float(low), float(high)) for name, (low, high) in zip(self._keys, limits, strict=True)}
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """The outputs of the layer, rounded as int8 would be."""
+        """The outputs of the layer, rounded as int8 would be, with the masks that it gives them."""
         arrays, _ = jax.tree.flatten(inputs)
-        traced = self._trace(inputs, bool(training))
+        masks = [get_mask(a) for a in arrays]
+        traced = self._trace(inputs, bool(training), masks)
         data = jax.random.key_data(self.seed_generator.next()) if training else _no_key()
         values = [v.value for v in traced.layer_variables]
-        feeds = dict(zip(traced.graph.inputs, [*values, data, *arrays], strict=True))
+        feeds = dict(zip(traced.graph.inputs, [*values, data, *arrays, *_present(masks)], strict=True))
         learning = self.momentum if training else None
         ranges = Ranges({k: i for i, k in enumerate(self._keys)}, self.limits.value, learning, self.steps.value == 0)
         frozen = None if self.freeze_after is None else self.steps.value >= self.freeze_after
         moving = {name: (values[m], values[v]) for name, (m, v) in self._moving.items()}
         run = Rounded(traced.graph, traced.plan, ranges, Statistics(moving, bool(training), frozen), self.weight_bits)
         found = run.run(feeds, traced.graph.outputs)
-        count, penalties = traced.counts
-        self._write(traced, found[count + penalties :], frozen)
-        for penalty in found[count : count + penalties]:
+        outputs, penalties, out_masks, new = traced.parts(found)
+        self._write(traced, new, frozen)
+        for penalty in penalties:
             self.add_loss(penalty)
         if training:
             self.limits.assign(ranges.limits)
             self.steps.assign(self.steps.value + 1)
-        return traced.structure(found[:count])
+        for place, mask in zip(traced.masked, out_masks, strict=True):
+            set_mask(outputs[place], mask)
+        return traced.structure(outputs)
 
     def _write(self, traced: _Traced, new: Sequence[Any], frozen: Any) -> None:
         """The variables that the layer inside has changed, moving statistics only until they are frozen."""
@@ -163,49 +175,58 @@ class QuantizeAware(Wrapper):
             return [_spec(s, "float32") for s in input_shape]
         return _spec(input_shape, "float32")
 
-    def _trace(self, inputs: Any, training: bool) -> _Traced:
-        """The graph of a call of the layer inside."""
+    def _trace(self, inputs: Any, training: bool, masks: Sequence[Any] | None = None) -> _Traced:
+        """The graph of a call of the layer inside, on inputs that may have masks."""
         variables = self.layer.variables
         arrays, tree = jax.tree.flatten(inputs)
+        masks = [None] * len(arrays) if masks is None else masks
         outer: dict[str, Any] = {}
 
-        def run(values: Any, data: Any, *given: Any) -> Any:
+        def run(values: Any, data: Any, given: Any, given_masks: Any) -> Any:
             key = jax.random.wrap_key_data(data, impl=IMPLEMENTATION)
+            for array, mask in zip(given, given_masks, strict=True):
+                set_mask(array, mask)
             with Frame(variables, values, key) as frame:
                 out = self.layer(jax.tree.unflatten(tree, given), training=training)
                 losses = list(frame.losses)
             flat, outer["tree"] = jax.tree.flatten(out)
-            outer["counts"] = len(flat), len(losses)
-            return flat, losses, frame.values()
+            out_masks = [get_mask(y) for y in flat]
+            outer["masked"] = [i for i, mask in enumerate(out_masks) if mask is not None]
+            outer["counts"] = len(flat), len(losses), len(outer["masked"])
+            return flat, losses, out_masks, frame.values()
 
-        specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
+        specs, mask_specs = (
+            [None if a is None else jax.ShapeDtypeStruct(a.shape, a.dtype) for a in given] for given in (arrays, masks)
+        )
         stored = [jax.ShapeDtypeStruct(v.shape, v.stored.dtype) for v in variables]
         key = jax.ShapeDtypeStruct(_no_key().shape, "uint32")
         with marking():
-            closed = jax.make_jaxpr(run)(stored, key, *specs)
+            closed = jax.make_jaxpr(run)(stored, key, specs, mask_specs)
         b = Builder(self.name)
         b.whole, b.root = WHOLE, self.layer.name
         weights = [b.input(v.path, v.shape, v.stored.dtype) for v in variables]
         seed = b.input("seed", key.shape, "uint32")
         names = _input_names(self.layer, len(specs))
         data = [b.input(n, dims_of(s.shape), s.dtype) for n, s in zip(names, specs, strict=True)]
-        outputs = lower(b, closed.jaxpr, closed.consts, [*weights, seed, *data])
+        kept = [b.input("mask", m.shape, m.dtype) for m in _present(mask_specs)]
+        outputs = lower(b, closed.jaxpr, closed.consts, [*weights, seed, *data, *kept])
         graph = optimize(b.finish(outputs), PASSES)
         counts = outer["counts"]
         found = plan(graph, data, graph.outputs[: counts[0]])
-        structure = outer["tree"]
-        return _Traced(graph, found, weights, variables, counts, lambda flat: jax.tree.unflatten(structure, flat))
+        unflatten = functools.partial(jax.tree.unflatten, outer["tree"])
+        return _Traced(graph, found, weights, variables, counts, outer["masked"], unflatten)
 
 
 class _Traced:
     """A call of the layer inside as a graph.
 
     Args:
-        graph: outputs of the call, its losses, and the new values of all variables.
+        graph: outputs of the call, its losses, the outputs' masks, and the new values of all variables.
         found: where it is rounded.
         variables: the inputs that stand for variables.
         layer_variables: those variables.
-        counts: how many outputs and losses there are.
+        counts: how many outputs, losses and masks there are.
+        masked: the places of the outputs that have masks.
         structure: makes what the layer returned out of a list of outputs.
     """
 
@@ -215,11 +236,17 @@ class _Traced:
         found: Plan,
         variables: list[Value],
         layer_variables: list[Any],
-        counts: tuple[int, int],
+        counts: tuple[int, int, int],
+        masked: list[int],
         structure: Callable[[Sequence[Any]], Any],
     ):
         self.graph, self.plan, self.variables, self.layer_variables = graph, found, variables, layer_variables
-        self.counts, self.structure = counts, structure
+        self.counts, self.masked, self.structure = counts, masked, structure
+
+    def parts(self, found: Sequence[Any]) -> list[list[Any]]:
+        """What the graph gave as outputs, losses, masks and variables."""
+        ends = [0, *itertools.accumulate(self.counts), len(found)]
+        return [list(found[i:j]) for i, j in itertools.pairwise(ends)]
 
 
 def quantize_aware(
@@ -271,6 +298,10 @@ def quantize_aware(
 def _unbounded(shape: Sequence[int], dtype: Any = None) -> jax.Array:
     """Ranges of which nothing is known: nothing is rounded."""
     return jnp.broadcast_to(jnp.asarray([-jnp.inf, jnp.inf], dtype), shape)
+
+
+def _present(values: Sequence[Any]) -> list[Any]:
+    return [v for v in values if v is not None]
 
 
 def _no_key() -> np.ndarray:

@@ -10,6 +10,7 @@ from lamina import Input, Model, Sequential, layers, load_frozen
 from lamina.graph import trace
 from lamina.layers import Layer
 from lamina.quantization import QuantizeAware, quantize_aware
+from lamina.state.masks import get_mask
 
 RNG = np.random.default_rng(11)
 
@@ -282,3 +283,88 @@ def test_errors(tmp_path):
         QuantizeAware(layers.Dense(2, dtype="mixed_bfloat16"))
     with pytest.raises(ValueError, match="representative_data go together"):
         quantize_aware(dense()).export(tmp_path / "m.tflite", format="tflite", precision="int8")
+
+
+# ---- masks
+
+
+def words(mask_zero: bool = True) -> Model:
+    tokens = Input((6,), dtype="int32", name="tokens")
+    x = layers.Embedding(9, 5, mask_zero=mask_zero)(tokens)
+    return Model(tokens, layers.LSTM(4, return_sequences=True)(x))
+
+
+TOKENS = np.int32([[3, 1, 4, 0, 0, 0], [5, 2, 6, 8, 7, 0]])
+
+
+def test_masks_pass_out_of_a_model():
+    model = words()
+    aware = quantize_aware(model)
+    for training in (False, True):
+        out = aware(TOKENS, training=training)
+        np.testing.assert_array_equal(get_mask(out), TOKENS != 0)
+    np.testing.assert_allclose(quantize_aware(words(False))(TOKENS).shape, (2, 6, 4))
+    assert get_mask(quantize_aware(words(False))(TOKENS)) is None
+
+
+def test_what_stands_behind_a_model_takes_its_mask():
+    model = words()
+    tail = [layers.LSTM(3), layers.Dense(2)]
+    inner = quantize_aware(model)
+    tokens = Input((6,), dtype="int32")
+    made = []
+    for part in (model, inner):
+        y = part(tokens)
+        for layer in tail:
+            y = layer(y)
+        made.append(Model(tokens, y))
+    plain, aware = made
+    np.testing.assert_allclose(aware(TOKENS), plain(TOKENS), atol=1e-5)  # nothing is rounded before training
+    unmasked = Sequential([Input((6, 4)), *tail])(np.asarray(model(TOKENS)))
+    assert np.abs(unmasked - plain(TOKENS)).max() > 1e-3
+
+
+def nearer(got, want, other) -> bool:
+    """Whether a result is near to another, measured by how far it is from a third: weights are rounded."""
+    got, want, other = map(np.asarray, (got, want, other))
+    return np.abs(got - want).max() < 0.1 * np.abs(other - want).max()
+
+
+def test_masks_pass_into_a_layer_and_out_of_it():
+    lamina.utils.set_random_seed(3)
+    x = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+    x[0, 3:] = 0
+    inside = [layers.LSTM(4, return_sequences=True), layers.Dense(4, "relu"), layers.GRU(2)]
+    plain = Sequential([Input((8, 3)), layers.Masking(), *inside])
+    aware = Sequential([Input((8, 3)), layers.Masking(), *map(QuantizeAware, inside)])
+    assert nearer(aware(x), plain(x), Sequential([Input((8, 3)), *inside])(x))
+    np.testing.assert_allclose(jax.jit(lambda v: aware(v))(x), aware(x), atol=1e-5)
+    aware.compile("adam", "mse")
+    aware.fit(x, np.zeros((2, 2), "float32"), verbose=0)
+    low, high = aware.layers[2].ranges["inputs"]
+    assert -np.inf < low <= 0 <= high < np.inf
+
+
+def test_masks_of_attention():
+    lamina.utils.set_random_seed(4)
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype("float32")
+    x[1, 2:] = 0
+    attention, inner = layers.MultiHeadAttention(2, 2), Input((5, 4))
+    block = Model(inner, attention(inner, inner))
+    aware = QuantizeAware(block)
+
+    def run(wrapped, *before):
+        return Sequential([Input((5, 4)), *before, wrapped, layers.GlobalAveragePooling1D()])(x)
+
+    assert nearer(run(aware, layers.Masking()), run(block, layers.Masking()), run(block))
+    assert nearer(run(aware), run(block), run(block, layers.Masking()))
+
+
+def test_a_masked_loss_is_that_of_the_plain_model():
+    model = words()
+    targets = 1.0 + model(TOKENS) * (TOKENS != 0)[..., None]
+    losses = []
+    for net in (model, quantize_aware(model)):
+        net.compile("sgd", "mse")
+        losses.append(net.evaluate(TOKENS, targets * (1 + (TOKENS == 0)[..., None]), verbose=0))
+    np.testing.assert_allclose(losses, 1.0, rtol=0.02)  # 2 and more where the mask is False
