@@ -288,6 +288,9 @@ def _scatter_nd(e: Emitter, instr: Instr, x: Tensor, indices: Tensor, updates: T
     op = f"TensorScatter{_SCATTER[reduction]}"
     depth = int(at.shape[-1])
     points, kind = _index(e, indices, at)
+    if len(at.shape) == 1:  # of one point alone TensorFlow takes the numbers for points of one axis each
+        points = e.reshape(points, (1, depth), kind)
+        updates = e.reshape(updates, (1, *value.shape[depth:]), dtype)
     known, limits = e.known(at), value.shape[:depth]
     static = all(isinstance(d, int) for d in limits)
     if known is not None and static and np.all(known >= 0) and np.all(known < np.asarray(limits)):
@@ -295,7 +298,7 @@ def _scatter_nd(e: Emitter, instr: Instr, x: Tensor, indices: Tensor, updates: T
     top = e.cast(e.shape(limits), INT32, kind)
     zero = e.constant(0, kind)
     inside = e.node("LogicalAnd", [e.binary("GreaterEqual", points, zero, kind), e.binary("Less", points, top, kind)])
-    whole = e.node("All", [inside, e.ints(len(at.shape) - 1)], keep_dims=True, Tidx=INT32)
+    whole = e.node("All", [inside, e.ints(max(len(at.shape) - 1, 1))], keep_dims=True, Tidx=INT32)
     one = e.constant(np.eye(1, depth, dtype=np.int64)[0], kind)
     dump = e.binary("Mul", one, top, kind)
     points = e.node("SelectV2", [whole, points, dump], T=kind)

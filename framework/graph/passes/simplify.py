@@ -19,7 +19,7 @@ MOST_ELEMENTS = 1 << 22
 def fold_constants(graph: Any, variables: bool = True) -> Any:
     """Instructions on constants alone become constants; a value that was given a name by `tag` stays what it is.
 
-    Constants that are broadcast lose leading axes of one element, so that passes and exporters find biases as vectors.
+    So do values without elements, which are then left out where they are joined to others. Constants that are broadcast lose leading axes of one element, so that passes and exporters find biases as vectors.
 
     Args:
         graph: the graph.
@@ -37,6 +37,15 @@ def fold_constants(graph: Any, variables: bool = True) -> Any:
     r = Rewriter(graph)
     kept = []
     for instr in r.graph.instrs:
+        if instr.op == "Concat":
+            whole = [v for v in instr.inputs if v.shape[instr.attrs["axis"]] != 0]
+            instr.inputs = tuple(whole or instr.inputs[:1])
+            if len(whole) == 1:
+                r.replaced[instr.output] = whole[0]
+                continue
+        if _is_empty(instr):
+            r.graph.constants.update((v, np.zeros(v.shape, v.dtype)) for v in instr.outputs)
+            continue
         if not _can_fold(r.graph, instr, variables):
             kept.append(instr)
             continue
@@ -76,6 +85,13 @@ def _can_fold(graph: Any, instr: Instr, variables: bool) -> bool:
     made, taken = (sum(v.elements for v in values) for values in (instr.outputs, instr.inputs))
     grows = instr.op in ("BroadcastTo", "Tile", "Iota", "OneHot") and made > 4096
     return not grows and made <= max(MOST_ELEMENTS, 2 * taken)
+
+
+def _is_empty(instr: Instr) -> bool:
+    """Whether an instruction makes no elements."""
+    if instr.op in ("Custom", "Identity") or instr.subgraphs or not instr.outputs:
+        return False
+    return all(v.is_static and 0 in v.shape for v in instr.outputs)
 
 
 def merge_common(graph: Any) -> Any:
