@@ -87,17 +87,9 @@ SINGLE = ("tflite_micro", "dlc")
 UNABLE = {
     ("raw_jnp", "micro"): "TOPK_V2: TFLite Micro has no such operator",
     ("volumes", "micro"): "CONV_3D: TFLite Micro has no such operator",
-    ("masked_lstm", "dlc"): "Operators of type `Scan` are not supported",
-    ("conv_lstm", "dlc"): "Operators of type `Scan` are not supported",
-    ("raw_jnp", "dlc_int8"): "Operators of type `Scan` are not supported",
-    ("raw_jnp", "dlc_float32"): "nodes that are assigned to the default CPU EP",
-    ("volumes", "dlc"): "QNN EP does not support Softplus with input rank > 4",
-    ("normalised", "dlc"): "nodes that are assigned to the default CPU EP",
-    ("inception", "dlc_float32"): "the simulator's outputs differ",
-    ("keywords", "dlc_float32"): "the simulator's outputs differ",
 }
 """(model, column or the first part of its name) of what cannot be written or run, with a part of the reason that must
-be given. Of the last two the column onnx_float32 runs the same graph, and agrees."""
+be given."""
 
 
 @dataclass

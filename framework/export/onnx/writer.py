@@ -62,6 +62,7 @@ def write_onnx(
     external_data: bool | None = None,
     optimize: bool = True,
     metadata: Mapping[str, str] | None = None,
+    lowering: Callable[[Any], Any] | None = None,
 ) -> ExportReport:
     """Writes one graph as an ONNX file.
 
@@ -95,6 +96,8 @@ def write_onnx(
         optimize: whether constants are folded, normalisation is folded into convolutions, and ops written in primitives
             are recognised first.
         metadata: texts by name that the file keeps.
+        lowering: gives an equal graph of the ops that a runtime takes, of the graph after those passes; by default it
+            stays as it is.
 
     Raises:
         ExportError: an op cannot be written.
@@ -148,7 +151,8 @@ def write_onnx(
         found = {} if data is None else ranges_of({signature: ready}, data, measured, bits, where)
         return plan(ready, {**found, **completed({signature: ready}, learnt)}, types)
 
-    written = _Written(graph, opset, precision, optimize, quantised if integers else None, float32_ops, tags(given))
+    plans = quantised if integers else None
+    written = _Written(graph, opset, precision, optimize, plans, float32_ops, tags(given), lowering)
     size = sum(array.nbytes for array in written.file.tensors.values())
     external = size > MOST_BYTES if external_data is None else external_data
     path = Path(path)
@@ -176,6 +180,7 @@ class _Written:
         quantised: makes the plan of what is stored as integers of the graph as it is written.
         float32_ops: ops that stay in float32 in float16 files.
         named: names of values that their tensors get.
+        lowering: gives an equal graph of other ops, or None.
     """
 
     def __init__(
@@ -187,11 +192,14 @@ class _Written:
         quantised: Callable[[Any], Plan] | None,
         float32_ops: Collection[str],
         named: Collection[str],
+        lowering: Callable[[Any], Any] | None,
     ):
         self.kept: list[tuple[str, str, str]] = []
         if optimize:
             graph = run_passes(graph, PASSES)
         graph = expand(graph, lambda instr: expands(instr, graph, opset))
+        if lowering is not None:
+            graph = expand(lowering(graph), lambda instr: expands(instr, graph, opset))
         if optimize:
             graph = run_passes(graph, PASSES[:2])
         if quantised is not None:

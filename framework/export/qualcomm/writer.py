@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +17,11 @@ import numpy as np
 from lamina.checkpoint.files import replacing
 from lamina.core.checks import check_choice, check_int
 from lamina.core.errors import describe
+from lamina.export.mixed import LayerPrecision
 from lamina.export.onnx.tensors import onnx_package
 from lamina.export.onnx.writer import ACTIVATION_TYPES, WIDE_OPSET, write_onnx
 from lamina.export.qualcomm.kit import write_kit
+from lamina.export.qualcomm.lowering import lowered
 from lamina.export.qualcomm.op_trace import converted, rejected
 from lamina.export.qualcomm.provider import Conversion, ProviderError, convert, require, simulate
 from lamina.export.qualcomm.samples import Feeds, check_repeats, sample_feeds
@@ -111,6 +115,8 @@ def write_dlc(
     }  # fmt: skip
     if integers:
         options["representative_data"] = list(rows(graph, fixed, representative_data))
+    layers = LayerPrecision(_WHERE, precision, layer_precision or {}, float_layers, ("float32", *ACTIVATION_TYPES))
+    options["lowering"] = functools.partial(lowered, floats=lambda path: layers(path) not in ACTIVATION_TYPES)
     path = Path(path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -126,7 +132,13 @@ def write_dlc(
             measured = _compare(fixed, model, feeds, written.signatures[signature], soc_model)
             error = measured["simulator: largest error"] if "simulator: largest error" in measured else 0.0
             if isinstance(error, float) and not error <= LIMITS[precision]:
-                fallbacks.append(("", "model", f"the simulator's outputs differ by {error:.1e} of the largest"))
+                found = f"the simulator's outputs differ by {error:.1e} of the largest"
+                fallbacks.append(("", "model", found))
+                warnings.warn(
+                    f"{_WHERE}: {found}, for {precision} at most {LIMITS[precision]} is rounding. The file computes "
+                    "something else than the model, or its values leave what the processor holds.",
+                    stacklevel=2,
+                )
         if kit:
             beside = path.with_name(f"{path.stem}_kit") if kit is True else Path(kit)
             more = {"representative_data": representative_data, "batch_size": batch_size, "sizes": sizes}
