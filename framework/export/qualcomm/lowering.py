@@ -50,7 +50,7 @@ def lowered(graph: Any, floats: Callable[[str], bool]) -> Any:
 
     def rule(instr: Instr) -> Any:
         if instr.op == "Pad":
-            return _by_concatenation if instr.output in apart and floats(instr.path) else None
+            return _pad_apart if instr.output in apart and floats(instr.path) else None
         return _rule(instr, floats)
 
     return expand(graph, lambda instr: rule(instr) is not None, lambda b, instr, x: rule(instr)(b, instr, x))
@@ -88,8 +88,12 @@ def _rule(instr: Instr, floats: Callable[[str], bool]) -> Any:
     if instr.op == "LayerNorm":
         return _layer_norm if len(a["axes"]) > 1 and _trailing(instr) else None
     if instr.op in ("Conv", "DepthwiseConv"):
-        wide = max(instr.inputs[1].shape[:-2]) > LARGEST_KERNEL and 2 in a["strides"]
-        return _cut_kernel if wide and floats(instr.path) else None
+        taps = instr.inputs[1].shape[:-2]
+        if not floats(instr.path):
+            return None
+        if any(max(p) >= k for p, k in zip(a["pads"], taps, strict=True)):
+            return _pad_before
+        return _cut_kernel if max(taps) > LARGEST_KERNEL and 2 in a["strides"] else None
     if instr.op == "AveragePool":
         padded = any(map(any, a["pads"])) and len(a["window"]) < 3
         return _mean_by_convolution if padded and floats(instr.path) else None
@@ -242,18 +246,20 @@ def _pool_by_planes(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value
     return [reshape(b, y, [n, y.shape[1], *plane, channels])]
 
 
-def _by_concatenation(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]:
-    """Padding as the concatenation with a constant."""
-    x, value = inputs
-    number = np.asarray(b.graph.constants[value])
-    for axis, (low, high) in enumerate(zip(instr.attrs["low"], instr.attrs["high"], strict=True)):
-        sides = [
-            [b.constant(np.full((*x.shape[:axis], count, *x.shape[axis + 1 :]), number, x.dtype))] if count else []
-            for count in (low, high)
-        ]
-        if any(sides):
-            x = b.emit("Concat", [*sides[0], x, *sides[1]], axis=axis)
-    return [x]
+def _pad_apart(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]:
+    """Padding, and a comparison that changes nothing, behind which it is not joined with what follows."""
+    padded = b.emit("Pad", inputs, **instr.attrs)
+    return [b.emit("Maximum", [padded, b.constant(np.finfo(padded.dtype).min)])]
+
+
+def _pad_before(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]:
+    """A convolution behind its padding."""
+    x, *weights = inputs
+    pads, none = instr.attrs["pads"], ((0, 0),) * len(instr.attrs["pads"])
+    low, high = (Dims([0, *(p[i] for p in pads), 0]) for i in range(2))
+    pad = Instr("Pad", (), (), {"low": low, "high": high}, instr.path)
+    (x,) = _pad_apart(b, pad, [x, b.constant(np.zeros((), x.dtype))])
+    return [b.emit(instr.op, [x, *weights], **{**instr.attrs, "pads": none})]
 
 
 # ---- functions
@@ -277,8 +283,10 @@ def expm1(x: Any) -> Any:
 
 
 def atanh(x: Any) -> Any:
-    """log((1 + x) / (1 - x)) / 2."""
-    return log1p(2 * x / (1 - x)) / 2
+    """log((1 + x) / (1 - x)) / 2, by the size of x: near -1 the quotient would lose digits."""
+    size = jnp.abs(x)
+    half = log1p(2 * size / (1 - size)) / 2
+    return jnp.where(x < 0, -half, half)
 
 
 def softsign(x: Any) -> Any:

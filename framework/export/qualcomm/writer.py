@@ -58,9 +58,11 @@ def write_dlc(
 ) -> ExportReport:
     """Writes one graph as a .dlc file: as ONNX with known sizes, which the vendor's provider converts.
 
-    The conversion runs in a process of its own, and must give one file that holds all of the model. The same ONNX model
-    is then run on the vendor's simulator of the processor, and compared with what our ops compute; the largest
-    difference, relative to the largest output, stands in the report. This checks the graph, not the file's bytes.
+    Ops that the provider refuses, or that the simulator shows it to compute wrong, are written in terms of others; see
+    `lamina.export.qualcomm.lowering`. The conversion runs in a process of its own, and must give one file that holds
+    all of the model. The same ONNX model is then run on the vendor's simulator of the processor, and compared with what
+    our ops compute; the largest difference, relative to the largest output, stands in the report. A warning is given if
+    it is more than rounding, or if the simulator cannot run the model. This checks the graph, not the file's bytes.
 
     Args:
         graphs: one graph by the name of its signature.
@@ -130,15 +132,10 @@ def write_dlc(
         if check:
             feeds = sample_feeds(graph, fixed, representative_data, 1, _WHERE)[0]
             measured = _compare(fixed, model, feeds, written.signatures[signature], soc_model)
-            error = measured["simulator: largest error"] if "simulator: largest error" in measured else 0.0
-            if isinstance(error, float) and not error <= LIMITS[precision]:
-                found = f"the simulator's outputs differ by {error:.1e} of the largest"
+            found = _finding(measured, precision)
+            if found:
                 fallbacks.append(("", "model", found))
-                warnings.warn(
-                    f"{_WHERE}: {found}, for {precision} at most {LIMITS[precision]} is rounding. The file computes "
-                    "something else than the model, or its values leave what the processor holds.",
-                    stacklevel=2,
-                )
+                warnings.warn(f"{_WHERE}: {found}.", stacklevel=2)
         if kit:
             beside = path.with_name(f"{path.stem}_kit") if kit is True else Path(kit)
             more = {"representative_data": representative_data, "batch_size": batch_size, "sizes": sizes}
@@ -187,6 +184,19 @@ def _compare(
     wanted = [np.asarray(y) for y in jax.tree.leaves(graph(*given))]
     errors = [difference(found[name], want) for name, want in zip(outputs, wanted, strict=True)]
     return {"simulator: largest error": max(errors), "simulator: soc_model": float(soc_model)}
+
+
+def _finding(measured: Mapping[str, float | str], precision: str) -> str:
+    """What the simulator shows to be wrong, or nothing."""
+    if "simulator" in measured:
+        return f"the simulator does not run the model, and a processor may not either ({measured['simulator']})"
+    error = float(measured["simulator: largest error"])
+    if error <= LIMITS[precision]:
+        return ""
+    return (
+        f"the simulator's outputs differ by {error:.1e} of the largest, where {LIMITS[precision]} can be rounding: an "
+        "op is computed wrong, or values leave the range of the processor"
+    )
 
 
 def difference(got: np.ndarray, want: np.ndarray) -> float:
