@@ -25,7 +25,13 @@ from lamina.estimators.model import EstimatorModel, call_with
 from lamina.estimators.modes import EstimatorSpec, ModeKeys
 from lamina.estimators.reporting import LoggingTensorHook, StepCounterHook, SummarySaverHook
 from lamina.estimators.run_config import RunConfig
-from lamina.estimators.saving import CheckpointSaverHook, load_tensors, open_checkpoint, tensors_of
+from lamina.estimators.saving import (
+    CheckpointSaverHook,
+    CheckpointSaverListener,
+    load_tensors,
+    open_checkpoint,
+    tensors_of,
+)
 from lamina.estimators.summary import summary_text
 from lamina.estimators.variables import GLOBAL_STEP
 from lamina.estimators.warm_start import check_warm_start, warm_start
@@ -297,6 +303,11 @@ class Estimator:
             ValueError: both steps and max_steps are given, one is below 1, or there is no data.
         """
         hooks = check_hooks("train", hooks)
+        for listener in saving_listeners or ():
+            if not isinstance(listener, CheckpointSaverListener):
+                raise TypeError(
+                    f"train: saving_listeners must hold CheckpointSaverListener instances, got {describe(listener)}."
+                )
         if steps is not None and max_steps is not None:
             raise ValueError("train: give one of steps and max_steps.")
         for name, value in (("steps", steps), ("max_steps", max_steps)):
@@ -312,7 +323,7 @@ class Estimator:
             hooks.append(StopAtStepHook(num_steps=steps))
         if max_steps is not None:
             hooks.append(StopAtStepHook(last_step=max_steps))
-        self._run(batches, [*hooks, *self._usual_hooks(hooks, saving_listeners)])
+        self._run(batches, self._with_usual_hooks(hooks, saving_listeners))
         return self
 
     def _global_step(self) -> int:
@@ -330,10 +341,10 @@ class Estimator:
             taken = warm_start(self._model, self._warm_start)
             logger.info("Warm-started %s.", listing(taken, "and"))
 
-    def _usual_hooks(self, hooks: Sequence[SessionRunHook], listeners: Any) -> list[SessionRunHook]:
-        """The hooks that every training has."""
+    def _with_usual_hooks(self, hooks: Sequence[SessionRunHook], listeners: Any) -> list[SessionRunHook]:
+        """Hooks with those that every training has: checkpoints are saved before other hooks are called."""
         config, spec = self._config, self._model.modes[ModeKeys.TRAIN].spec
-        usual: list[SessionRunHook] = [*spec.training_hooks, NanTensorHook()]
+        usual: list[SessionRunHook] = [*hooks, *spec.training_hooks]
         writer = SummaryWriter(self.model_dir) if config.save_summary_steps or config.log_step_count_steps else None
         if config.log_step_count_steps:
             every = config.log_step_count_steps
@@ -344,18 +355,17 @@ class Estimator:
         given = [h for h in hooks if isinstance(h, CheckpointSaverHook)]
         if given:
             given[0].listeners += list(listeners or ())
-        elif config.save_checkpoints_secs is not None or config.save_checkpoints_steps is not None:
-            usual.append(
-                CheckpointSaverHook(
-                    self.model_dir,
-                    config.save_checkpoints_secs,
-                    config.save_checkpoints_steps,
-                    listeners=listeners,
-                    keep=config.keep_checkpoint_max,
-                    keep_hours=config.keep_checkpoint_every_n_hours,
-                )
+        elif config.save_checkpoints_secs or config.save_checkpoints_steps:
+            saver = CheckpointSaverHook(
+                self.model_dir,
+                config.save_checkpoints_secs or None,
+                config.save_checkpoints_steps or None,
+                listeners=listeners,
+                keep=config.keep_checkpoint_max,
+                keep_hours=config.keep_checkpoint_every_n_hours,
             )
-        return usual
+            usual.insert(0, saver)
+        return [NanTensorHook(), *usual]
 
     def _run(self, batches: Pass, hooks: Sequence[SessionRunHook]) -> Session:
         if self._running:
@@ -421,7 +431,7 @@ class Estimator:
 
         Args:
             input_fn: returns a Dataset of features, batched; labels beside them are dropped.
-            predict_keys: the keys of predictions to yield; all by default.
+            predict_keys: the keys of predictions to yield; all by default, and for an empty list.
             hooks: `SessionRunHook` objects.
             checkpoint_path: the checkpoint; by default the latest of the folder, or the weights as initialised.
             yield_single_examples: whether to yield sample by sample rather than batch by batch.
@@ -433,21 +443,24 @@ class Estimator:
             ValueError: a key is unknown, or predictions differ in length.
         """
         hooks = check_hooks("predict", hooks)
-        batches = iter(self._batches("predict", input_fn, ModeKeys.PREDICT))
         session = Session(self)
-        for hook in hooks:
-            hook.begin()
+        eager: list[SessionRunHook] | None = None
         waiting: Any = None
-        began = False
-        for features, _, _ in batches:
-            if not began:
-                began = True
+        for features, _, _ in self._batches("predict", input_fn, ModeKeys.PREDICT):
+            if eager is None:
                 self._learn(ModeKeys.PREDICT, (features, None))
                 self._load(checkpoint_path)
                 session.step = self._model.store.step
+                hooks += self._model.modes[ModeKeys.PREDICT].spec.prediction_hooks
+                for hook in hooks:
+                    hook.begin()
                 for hook in hooks:
                     hook.after_create_session(session, None)
+                eager = [h for h in hooks if h.next_step(0, None) is not None]
+            asked = [hook.before_run(session) for hook in eager]
             computed = self._model.predictor(features)(features)
+            for hook, wanted in zip(eager, asked, strict=True):
+                hook.after_run(session, session.values(wanted))
             if waiting is not None:
                 yield from self._decoded(waiting, predict_keys, yield_single_examples)
             waiting = computed
@@ -455,7 +468,7 @@ class Estimator:
                 break
         if waiting is not None:
             yield from self._decoded(waiting, predict_keys, yield_single_examples)
-        for hook in hooks:
+        for hook in hooks if eager is not None else ():
             hook.end(session)
 
     def _decoded(self, computed: Any, keys: Any, single: bool) -> Iterator[Any]:
@@ -464,7 +477,7 @@ class Estimator:
         decode = self._model.modes[ModeKeys.PREDICT].spec.decode
         if decode is not None:
             found = decode(found)
-        if keys is not None:
+        if keys:
             if not isinstance(found, Mapping):
                 raise ValueError("predict: predict_keys needs predictions that are a dict; model_fn returns an array.")
             keys = [keys] if isinstance(keys, str) else list(keys)

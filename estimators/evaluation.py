@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lamina.callbacks.callback import Callback
-from lamina.estimators.hooks import Session, SessionRunHook, SessionRunValues
+from lamina.estimators.hooks import Session, SessionRunHook
 from lamina.estimators.inputs import OnePass
 from lamina.estimators.variables import GLOBAL_STEP
 from lamina.executor.feed import Pass
@@ -55,8 +55,7 @@ class _EachBatch(Callback):
         """After a batch."""
         self.session.loss = None if logs is None else logs["loss"]
         for hook, asked in zip(self.hooks, self._asked, strict=True):
-            fetches = {"global_step": "global_step", "loss": "loss"} if asked is None else asked.fetches
-            hook.after_run(self.session, SessionRunValues(self.session.run(fetches)))
+            hook.after_run(self.session, self.session.values(asked))
 
 
 def evaluate_model(

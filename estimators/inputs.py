@@ -317,6 +317,12 @@ def numpy_input_fn(
         check_int("numpy_input_fn", "num_epochs", num_epochs, 1)
     if isinstance(x, Mapping) and not x:
         raise ValueError("numpy_input_fn: x must have at least one feature, got an empty dict.")
+    if isinstance(y, Mapping) and not y:
+        raise ValueError("numpy_input_fn: y must have at least one label, got an empty dict. None means no labels.")
+    if isinstance(x, Mapping) and isinstance(y, Mapping) and set(x) & set(y):
+        raise ValueError(
+            f"numpy_input_fn: x and y must have different keys, both have {listing(set(x) & set(y), 'and')}."
+        )
     features = {k: np.asarray(v) for k, v in x.items()} if isinstance(x, Mapping) else np.asarray(x)
     labels = (
         {k: np.asarray(v) for k, v in y.items()} if isinstance(y, Mapping) else None if y is None else np.asarray(y)
@@ -358,7 +364,7 @@ def pandas_input_fn(
         shuffle: whether each pass has an order of its own; it must be said.
         queue_capacity: how many samples are shuffled at a time at least.
         num_threads: taken for TensorFlow's sake.
-        target_column: taken for TensorFlow's sake.
+        target_column: a name that no column of x may have, if there are labels.
 
     Raises:
         ValueError: shuffle is not said, or the indices of x and y differ.
@@ -370,7 +376,7 @@ def pandas_input_fn(
     labels = None
     if y is not None:
         labels = as_features(y) if is_dataframe(y) else column_values(y)
-    if target_column in x.columns:
+    if y is not None and target_column in x.columns:
         raise ValueError(f"pandas_input_fn: x has a column {target_column!r}; drop it, since y holds the labels.")
     return numpy_input_fn(as_features(x), labels, batch_size, num_epochs, shuffle, queue_capacity)
 

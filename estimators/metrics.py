@@ -10,7 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lamina import metrics as family
-from lamina.core.checks import check_int
+from lamina.core.checks import check_choice, check_int, check_number
 from lamina.metrics.metric import Metric
 
 
@@ -60,19 +60,88 @@ def recall(labels: Any, predictions: Any, weights: Any = None, name: str = "reca
     return _fed(family.Recall(name=name), labels, jnp.asarray(predictions, "float32"), weights)
 
 
+_EPSILON = 1e-6
+
+
+class _Area(family.AUC):
+    """The area with `_EPSILON` in the rates, so that a threshold that nothing passes has the precision 1.
+
+    Args:
+        num_thresholds: the number of thresholds.
+        curve: "ROC" or "PR".
+        method: how heights are taken between two thresholds.
+        name: the name.
+    """
+
+    def __init__(self, num_thresholds: int, curve: str, method: str, name: str):
+        super().__init__(num_thresholds, curve, name=name)
+        self.method = method
+
+    def result(self) -> Any:
+        """The area."""
+        tp, fp, tn, fn = self._counts()
+        recall = (tp + _EPSILON) / (tp + fn + _EPSILON)
+        if self.curve == "ROC":
+            x, y = fp / (fp + tn + _EPSILON), recall
+        elif self.method == "careful_interpolation":
+            return super().result()
+        else:
+            x, y = recall, (tp + _EPSILON) / (tp + fp + _EPSILON)
+        low, high = jnp.minimum(y[:-1], y[1:]), jnp.maximum(y[:-1], y[1:])
+        heights = {"minoring": low, "majoring": high}.get(self.method, (low + high) / 2)
+        return jnp.sum((x[:-1] - x[1:]) * heights)
+
+
+class _AtNearest(family.AUC):
+    """One rate at the threshold where the other is nearest to a target.
+
+    Args:
+        of: "sensitivity" or "specificity": what is returned.
+        target: of the other.
+        num_thresholds: the number of thresholds.
+        name: the name.
+    """
+
+    def __init__(self, of: str, target: float, num_thresholds: int, name: str):
+        super().__init__(num_thresholds, name=name)
+        self.of, self.target = of, target
+
+    def result(self) -> Any:
+        """The rate."""
+        tp, fp, tn, fn = self._counts()
+        sensitivity, specificity = tp / (tp + fn + 1e-7), tn / (tn + fp + 1e-7)
+        if self.of == "sensitivity":
+            return sensitivity[jnp.argmin(jnp.abs(specificity - self.target))]
+        away = jnp.abs(sensitivity - self.target)
+        return specificity[len(away) - 1 - jnp.argmin(away[::-1])]  # the last of equally near ones
+
+
 def auc(
     labels: Any,
     predictions: Any,
     weights: Any = None,
     num_thresholds: int = 200,
     curve: str = "ROC",
-    summation_method: str = "interpolation",
+    summation_method: str = "trapezoidal",
     name: str = "auc",
 ) -> Metric:
-    """The area under a curve; see `lamina.metrics.AUC`."""
-    method = "interpolation" if summation_method in ("trapezoidal", "careful_interpolation") else summation_method
+    """The area under a curve.
+
+    Args:
+        labels: 0 and 1.
+        predictions: probabilities.
+        weights: the weights of samples.
+        num_thresholds: the number of thresholds, evenly from 0 to 1.
+        curve: "ROC" or "PR".
+        summation_method: "trapezoidal" ("interpolation" is the same), "minoring", "majoring", or, for "PR",
+            "careful_interpolation", which is that of `lamina.metrics.AUC`.
+        name: the name.
+    """
+    methods = ("trapezoidal", "interpolation", "careful_interpolation", "minoring", "majoring")
     check_int("auc", "num_thresholds", num_thresholds, 2)
-    return _fed(family.AUC(num_thresholds, curve, method, name=name), labels, predictions, weights)
+    check_choice("auc", "curve", curve, ("ROC", "PR"))
+    method = check_choice("auc", "summation_method", summation_method, methods)
+    return _fed(_Area(num_thresholds, curve, method, name), labels, predictions, weights)
 
 
 def mean_absolute_error(
@@ -133,7 +202,7 @@ def false_negatives(labels: Any, predictions: Any, weights: Any = None, name: st
 
 def mean_iou(labels: Any, predictions: Any, num_classes: int, weights: Any = None, name: str = "mean_iou") -> Metric:
     """The mean over classes of intersection / union."""
-    return _fed(family.MeanIoU(num_classes, name=name), labels, predictions, weights)
+    return _fed(family.MeanIoU(num_classes, name=name, dtype="float32"), labels, predictions, weights)
 
 
 def precision_at_recall(
@@ -144,17 +213,29 @@ def precision_at_recall(
 
 
 def sensitivity_at_specificity(
-    labels: Any, predictions: Any, specificity: float, weights: Any = None, name: str = "sensitivity_at_specificity"
+    labels: Any,
+    predictions: Any,
+    specificity: float,
+    weights: Any = None,
+    num_thresholds: int = 200,
+    name: str = "sensitivity_at_specificity",
 ) -> Metric:
-    """The best sensitivity where the specificity is at least that given."""
-    return _fed(family.SensitivityAtSpecificity(specificity, name=name), labels, predictions, weights)
+    """The sensitivity at the threshold where the specificity is nearest to that given."""
+    target = check_number("sensitivity_at_specificity", "specificity", specificity, 0, 1)
+    return _fed(_AtNearest("sensitivity", target, num_thresholds, name), labels, predictions, weights)
 
 
 def specificity_at_sensitivity(
-    labels: Any, predictions: Any, sensitivity: float, weights: Any = None, name: str = "specificity_at_sensitivity"
+    labels: Any,
+    predictions: Any,
+    sensitivity: float,
+    weights: Any = None,
+    num_thresholds: int = 200,
+    name: str = "specificity_at_sensitivity",
 ) -> Metric:
-    """The best specificity where the sensitivity is at least that given."""
-    return _fed(family.SpecificityAtSensitivity(sensitivity, name=name), labels, predictions, weights)
+    """The specificity at the threshold where the sensitivity is nearest to that given."""
+    target = check_number("specificity_at_sensitivity", "sensitivity", sensitivity, 0, 1)
+    return _fed(_AtNearest("specificity", target, num_thresholds, name), labels, predictions, weights)
 
 
 def percentage_below(values: Any, threshold: float, weights: Any = None, name: str = "percentage_below") -> Metric:

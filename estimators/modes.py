@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from lamina.core.checks import check_choice, check_type
 from lamina.core.errors import describe
 from lamina.estimators.export_outputs import check_outputs
+from lamina.estimators.hooks import check_hooks
 from lamina.metrics.metric import Metric
 from lamina.optimizers import Optimizer
 
@@ -81,6 +82,7 @@ class EstimatorSpec:
 
     Raises:
         ValueError: what the mode needs is missing.
+        TypeError: a hook, or a metric, is something else.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class EstimatorSpec:
                     f"EstimatorSpec: eval_metric_ops[{key!r}] must be a Metric that has taken the batch in, such as "
                     f"metrics.accuracy(labels, classes), or a scalar, got {describe(value)}."
                 )
-        self.training_hooks = [*(training_hooks or ()), *(training_chief_hooks or ())]
-        self.evaluation_hooks = list(evaluation_hooks or ())
-        self.prediction_hooks = list(prediction_hooks or ())
+        owner = "EstimatorSpec"
+        self.training_hooks = check_hooks(owner, [*(training_hooks or ()), *(training_chief_hooks or ())])
+        self.evaluation_hooks = check_hooks(owner, evaluation_hooks)
+        self.prediction_hooks = check_hooks(owner, prediction_hooks)

@@ -89,7 +89,7 @@ class StepCounterHook(SessionRunHook):
 
     Args:
         every_n_steps: steps between two measurements.
-        every_n_secs: seconds between two measurements, in the place of steps.
+        every_n_secs: seconds between two measurements, in the place of steps; then give `every_n_steps=None`.
         output_dir: the folder of the event file.
         summary_writer: a writer, in the place of the folder.
     """
@@ -103,7 +103,7 @@ class StepCounterHook(SessionRunHook):
         output_dir: str | os.PathLike | None = None,
         summary_writer: SummaryWriter | None = None,
     ):
-        self._timer = SecondOrStepTimer(every_n_secs, None if every_n_secs is not None else every_n_steps)
+        self._timer = SecondOrStepTimer(every_n_secs, every_n_steps)
         self._folder, self._writer = output_dir, summary_writer
         self.rates: list[float] = []
 

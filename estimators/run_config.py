@@ -44,9 +44,10 @@ class RunConfig:
     Args:
         model_dir: the folder of checkpoints and event files.
         tf_random_seed: the seed of initial weights, shuffles and dropout; None draws one.
-        save_summary_steps: steps between the summaries in event files; None for no summaries.
+        save_summary_steps: steps between the summaries in event files; None or 0 for no summaries.
         save_checkpoints_steps: steps between checkpoints.
-        save_checkpoints_secs: seconds between checkpoints; 600 if neither is given. None and None save none.
+        save_checkpoints_secs: seconds between checkpoints; 600 if neither is given. Nothing is saved if both are None
+            or 0.
         keep_checkpoint_max: how many of the latest checkpoints are kept; None or 0 keeps all.
         keep_checkpoint_every_n_hours: one checkpoint is kept for good for each stretch of so many hours.
         log_step_count_steps: steps between lines of the log; None for no log.
@@ -95,18 +96,21 @@ class RunConfig:
             )
         if model_dir is not None and not isinstance(model_dir, (str, os.PathLike)):
             raise TypeError(f"{owner}: model_dir must be a path such as 'run', got {describe(model_dir)}.")
+        if model_dir == "":
+            raise ValueError(f"{owner}: model_dir must not be an empty text. None makes a temporary folder.")
         for name, steps in (
             ("save_summary_steps", save_summary_steps),
             ("save_checkpoints_steps", save_checkpoints_steps),
             ("log_step_count_steps", log_step_count_steps),
         ):
             if steps is not None:
-                check_int(owner, name, steps, 1)
+                check_int(owner, name, steps, 1 if name == "log_step_count_steps" else 0)
         if save_checkpoints_secs is not None:
             check_number(owner, "save_checkpoints_secs", save_checkpoints_secs, 0)
         if keep_checkpoint_max is not None:
             check_int(owner, "keep_checkpoint_max", keep_checkpoint_max, 0)
-        check_number(owner, "keep_checkpoint_every_n_hours", keep_checkpoint_every_n_hours, 0)
+        if not check_number(owner, "keep_checkpoint_every_n_hours", keep_checkpoint_every_n_hours) > 0:
+            raise ValueError(f"{owner}: keep_checkpoint_every_n_hours must be above 0.")
         if tf_random_seed is not None:
             check_int(owner, "tf_random_seed", tf_random_seed, 0)
         self.model_dir = None if model_dir is None else os.fspath(model_dir)
@@ -129,16 +133,21 @@ class RunConfig:
         if not isinstance(told, dict):
             raise ValueError(f"TF_CONFIG must be a JSON object with 'cluster' and 'task', got {text!r}.")
         cluster, task = told.get("cluster", {}), told.get("task", {})
+        self._read_folder(told)
         self.cluster_spec: dict[str, list[str]] = {k: list(v) for k, v in cluster.items()}
         self.task_type = task.get("type", TaskType.WORKER)
         self.task_id = check_int("TF_CONFIG", "task.index", int(task.get("index", 0)), 0)
-        if self.model_dir is None and told.get("model_dir"):
-            self.model_dir = str(told["model_dir"])
         if not cluster:
-            self.task_type = task.get("type", TaskType.WORKER)
-            self.is_chief = self.task_type != TaskType.EVALUATOR
-            self.num_worker_replicas, self.num_ps_replicas = (1 if self.is_chief else 0), 0
+            if self.task_type != TaskType.WORKER or self.task_id:
+                raise ValueError(f"TF_CONFIG: a task such as {task} needs a 'cluster'.")
+            self.is_chief, self.num_worker_replicas, self.num_ps_replicas = True, 1, 0
             return
+        if "type" not in task or "index" not in task:
+            raise ValueError(f"TF_CONFIG: with a cluster, the task must have a 'type' and an 'index', got {task}.")
+        if sum(len(self.cluster_spec.get(k, ())) for k in (TaskType.CHIEF, TaskType.MASTER)) > 1:
+            raise ValueError("TF_CONFIG: the cluster must have one 'chief', or one 'master', only.")
+        if self.task_type == TaskType.EVALUATOR:  # stands outside of the cluster
+            self.cluster_spec = {}
         if self.task_type != TaskType.EVALUATOR:
             tasks = self.cluster_spec.get(self.task_type)
             if tasks is None:
@@ -157,6 +166,27 @@ class RunConfig:
         kinds = (TaskType.CHIEF, TaskType.MASTER, TaskType.WORKER)
         self.num_worker_replicas = sum(len(self.cluster_spec.get(k, ())) for k in kinds)
         self.num_ps_replicas = len(self.cluster_spec.get(TaskType.PS, ()))
+
+    def _read_folder(self, told: dict[str, Any]) -> None:
+        """Takes the folder from TF_CONFIG."""
+        folder = told.get("model_dir")
+        if folder is None:
+            return
+        if folder == "" or self.model_dir not in (None, folder):
+            raise ValueError(
+                f"TF_CONFIG: model_dir must be a path, and that of the RunConfig ({self.model_dir!r}) if that has one, "
+                f"got {folder!r}."
+            )
+        self.model_dir = str(folder)
+
+    @property
+    def global_id_in_cluster(self) -> int | None:
+        """The number of this process among all of the cluster: chief, workers, ps; None for the evaluator."""
+        if self.task_type == TaskType.EVALUATOR:
+            return None
+        if self.task_type != TaskType.PS:
+            return self.process_id
+        return len(self.processes) + self.task_id
 
     @property
     def processes(self) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamina.callbacks.callback import Callback
-from lamina.estimators.hooks import Session, SessionRunHook, SessionRunValues
+from lamina.estimators.hooks import Session, SessionRunHook
 from lamina.estimators.inputs import OnePass
 from lamina.executor.feed import Pass
 
@@ -63,9 +63,7 @@ class _Hooks(Callback):
             return
         session.loss = logs.read()["loss"]
         for i in due:
-            asked = self._asked.get(i)
-            fetches = {"global_step": "global_step", "loss": "loss"} if asked is None else asked.fetches
-            self.hooks[i].after_run(session, SessionRunValues(session.run(fetches)))
+            self.hooks[i].after_run(session, session.values(self._asked.get(i)))
         if session.stop_requested:
             self.model.stop_training = True
         else:

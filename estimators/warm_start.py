@@ -44,7 +44,7 @@ class WarmStartSettings(NamedTuple):
 
     Args:
         ckpt_to_initialize_from: a checkpoint, or a folder with one.
-        vars_to_warm_start: a regular expression looked for in the names of variables, a list of such, or None for
+        vars_to_warm_start: a regular expression that the names of variables start with, a list of such, or None for
             none but those with a `VocabInfo`. ".*" takes all trainable variables.
         var_name_to_vocab_info: for variables whose vocabulary has changed.
         var_name_to_prev_var_name: for variables that had another name.
@@ -61,7 +61,10 @@ def check_warm_start(value: Any) -> WarmStartSettings | None:
 
     Raises:
         TypeError: it is neither a path nor settings.
+        ValueError: the settings name no checkpoint.
     """
+    if isinstance(value, WarmStartSettings) and not value.ckpt_to_initialize_from:
+        raise ValueError("WarmStartSettings: ckpt_to_initialize_from must be a checkpoint, or a folder with one.")
     if value is None or isinstance(value, WarmStartSettings):
         return value
     if isinstance(value, (str, bytes)) or hasattr(value, "__fspath__"):
@@ -113,13 +116,14 @@ def _chosen(patterns: Any, known: Mapping[str, Any], model: EstimatorModel) -> s
         return set()
     if isinstance(patterns, str):
         trainable = {n for n, v in known.items() if v.trainable}
-        return {n for n in trainable if re.search(patterns, n)}
+        return {n for n in trainable if re.match(patterns, n)}
     found: set[str] = set()
     for pattern in patterns:
-        matches = {n for n in known if re.search(str(pattern), n)}
+        matches = {n for n in known if re.match(str(pattern), n)}
         if not matches:
             raise ValueError(
-                f"warm_start_from: no variable matches {pattern!r}; there are {listing(list(known)[:8], 'and')}."
+                f"warm_start_from: no name of a variable starts with {pattern!r}; there are "
+                f"{listing(list(known)[:8], 'and')}."
             )
         found |= matches
     return found

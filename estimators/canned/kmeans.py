@@ -68,6 +68,12 @@ def spread_centers(key: Any, x: Any, count: int, cosine: bool, tries: int) -> An
     return jax.lax.fori_loop(1, count, add, (chosen, nearest))[0]
 
 
+def _drawn(centers: Any, seen: Any, total: Any, count: Any) -> Any:
+    """Centers drawn to their k new points: `c + (Σ x - k c) / (n + 2 k)`, after n points before."""
+    # TensorFlow counts the new points before it reads n, so that they weigh half of what the mean of all would give.
+    return centers + (total - count[:, None] * centers) / jnp.maximum(seen + 2 * count, 1)[:, None]
+
+
 class _StopsWhenSettled(SessionRunHook):
     """Ends training when the loss changes by less than a share of itself."""
 
@@ -86,8 +92,8 @@ class _StopsWhenSettled(SessionRunHook):
 class KMeansClustering(CannedEstimator):
     """Clusters: each point belongs to the center that is nearest, each center is the mean of its points.
 
-    A step moves all centers by the points of a batch. With `use_mini_batch` a center is the mean of all points it ever
-    had; otherwise of those of the last batch, which should then hold all the data.
+    A step moves all centers by the points of a batch. With `use_mini_batch` the points draw a center towards them, the
+    less the more it had before; otherwise it is the mean of those of the last batch, which should then hold all data.
 
     Args:
         num_clusters: the number of clusters.
@@ -97,9 +103,11 @@ class KMeansClustering(CannedEstimator):
         distance_metric: "squared_euclidean" or "cosine".
         seed: the seed of the initial centers.
         use_mini_batch: see above.
-        mini_batch_steps_per_iteration: with `use_mini_batch`, steps after which centers are moved.
+        mini_batch_steps_per_iteration: with `use_mini_batch`, steps after which centers are moved, and forget their
+            earlier points.
         kmeans_plus_plus_num_retries: how many candidates k-means++ draws for each center.
-        relative_tolerance: the relative change of the loss below which training ends; without `use_mini_batch` only.
+        relative_tolerance: the relative change of the loss below which training ends. With `use_mini_batch` the losses
+            are of different points, and may say little.
         config: see `Estimator`.
         feature_columns: dense columns; by default all features, by name.
         epochs: for `fit`: passes over the data.
@@ -160,8 +168,6 @@ class KMeansClustering(CannedEstimator):
         check_int(owner, "kmeans_plus_plus_num_retries", get("kmeans_plus_plus_num_retries"), 0)
         if get("relative_tolerance") is not None:
             check_number(owner, "relative_tolerance", get("relative_tolerance"), 0)
-            if get("use_mini_batch"):
-                raise ValueError(f"{owner}: relative_tolerance goes with use_mini_batch=False only.")
 
     # ---- the model
 
@@ -212,45 +218,37 @@ class KMeansClustering(CannedEstimator):
         if mode != ModeKeys.TRAIN:
             metrics = {"score": loss} if mode == ModeKeys.EVAL else None
             return EstimatorSpec(mode, predictions, loss, eval_metric_ops=metrics, decode=_whole_index)
-        self._move(clusters, centers, unit_rows(x) if self._cosine else x, nearest)
+        self._move(clusters, centers, unit_rows(x) if self._cosine else x, nearest, ready)
         ready.assign(jnp.ones((), bool))
         tolerance = self._argument("relative_tolerance")
         hooks = [] if tolerance is None else [_StopsWhenSettled(tolerance)]
         return EstimatorSpec(mode, predictions, loss, no_op(), training_hooks=hooks)
 
-    def _move(self, clusters: Any, centers: Any, x: Any, nearest: Any) -> None:
-        """Moves the centers to the means of their points."""
+    def _move(self, clusters: Any, centers: Any, x: Any, nearest: Any, ready: Any) -> None:
+        """Moves the centers to the means of their points, or towards them."""
         count = jax.ops.segment_sum(jnp.ones(x.shape[0], x.dtype), nearest, self._count)
         total = jax.ops.segment_sum(x, nearest, self._count)
         if not self._argument("use_mini_batch"):
-            means = total / jnp.maximum(count, 1)[:, None]
-            moved = jnp.where(count[:, None] > 0, unit_rows(means) if self._cosine else means, centers)
-            clusters.assign(moved)
+            means = total / jnp.maximum(count, 1)[:, None]  # 0 of no points, from where a center may find some
+            clusters.assign(unit_rows(means) if self._cosine else means)
             return
         every = self._argument("mini_batch_steps_per_iteration")
-        seen = get_variable("cluster_counts", (self._count,), initializer="zeros", trainable=False)
+        start = "ones" if every == 1 else "zeros"
+        seen = get_variable("cluster_counts", (self._count,), initializer=start, trainable=False)
         if every == 1:
-            self._blend(clusters, seen, centers, total, count)
+            clusters.assign(_drawn(centers, seen.value, total, count))
+            seen.assign(seen.value + count)
             return
-        sums = get_variable("pending_sums", clusters.shape, initializer="zeros", trainable=False)
-        counts = get_variable("pending_counts", (self._count,), initializer="zeros", trainable=False)
-        steps = get_variable("pending_steps", (), dtype="int32", initializer="zeros", trainable=False)
-        total, count, step = sums.value + total, counts.value + count, steps.value + 1
-        now = step >= every
-        before = (centers, seen.value)
-        self._blend(clusters, seen, centers, total, count)
-        clusters.assign(jnp.where(now, clusters.value, before[0]))
-        seen.assign(jnp.where(now, seen.value, before[1]))
-        sums.assign(jnp.where(now, 0, total))
-        counts.assign(jnp.where(now, 0, count))
-        steps.assign(jnp.where(now, 0, step))
-
-    def _blend(self, clusters: Any, seen: Any, centers: Any, total: Any, count: Any) -> None:
-        """The mean of all points that a center ever had."""
-        all_seen = seen.value + count
-        moved = centers + (total - count[:, None] * centers) / jnp.maximum(all_seen, 1)[:, None]
-        clusters.assign(unit_rows(moved) if self._cosine else moved)
-        seen.assign(all_seen)
+        ahead = get_variable("clusters_updated", clusters.shape, initializer="zeros", trainable=False)
+        left = get_variable(
+            "update_in_steps", (), "int32", lambda shape, dtype: jnp.full(shape, every, dtype), trainable=False
+        )
+        now, due = jnp.where(ready.value, ahead.value, centers), left.value <= 0
+        clusters.assign(jnp.where(due, unit_rows(now) if self._cosine else now, centers))
+        before = jnp.where(due, 0, seen.value)
+        left.assign(jnp.where(due, every, left.value) - 1)
+        ahead.assign(_drawn(now, before, total, count))
+        seen.assign(before + count)
 
     def _host(self, method: str, features: Any, labels: Any) -> tuple[Any, Any]:
         features = as_features(features)
@@ -273,10 +271,11 @@ class KMeansClustering(CannedEstimator):
             yield found["cluster_index"]
 
     def transform(self, input_fn: Any) -> Any:
-        """The distances of points and centers: yielded for an input function, as an array for data."""
+        """The distances, not squared, of points and centers: yielded for an input function, as an array for data."""
+        root = np.asarray if self._cosine else np.sqrt
         if callable(input_fn):
-            return (found["all_distances"] for found in Estimator.predict(self, input_fn, ["all_distances"]))
-        return self._outputs(input_fn)["all_distances"].astype(np.float64)
+            return (root(found["all_distances"]) for found in Estimator.predict(self, input_fn, ["all_distances"]))
+        return root(self._outputs(input_fn)["all_distances"].astype(np.float64))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """The sum of the distances to the nearest centers, for an input function; its negative for data."""

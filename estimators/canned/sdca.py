@@ -108,15 +108,15 @@ class LinearSDCA:
             parts = [_Part.of(column, features) for column in columns]
             bias = get_variable("bias_weights", (1,))
             tables = [get_variable(f"{c.name}/weights") for c in columns]
+            # the weights before the l1 step
+            raw = [
+                get_variable(f"{c.name}/weights_unshrunk", t.shape, initializer="zeros", trainable=False)
+                for c, t in zip(columns, tables, strict=True)
+            ]
+            raw_bias = get_variable("bias_weights_unshrunk", (1,), initializer="zeros", trainable=False)
         with variable_scope("training/SDCA"):
             known = get_variable("examples", (self.capacity, 2), "int32", "zeros", trainable=False)
             duals = get_variable("duals", (self.capacity,), initializer="zeros", trainable=False)
-            # the weights before the l1 step
-            raw = [
-                get_variable(f"unshrunken/{c.name}", t.shape, initializer="zeros", trainable=False)
-                for c, t in zip(columns, tables, strict=True)
-            ]
-            raw_bias = get_variable("unshrunken/bias", (1,), initializer="zeros", trainable=False)
 
         def one(i: Any, state: tuple) -> tuple:
             known, duals, raw, raw_bias = state

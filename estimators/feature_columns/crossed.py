@@ -116,7 +116,7 @@ def crossed_column(
     Args:
         keys: at least two: names of features of strings or integers, and categorical columns other than hashed ones.
         hash_bucket_size: how many buckets there are.
-        hash_key: where the hash starts; another key gives other collisions.
+        hash_key: where the hash starts; another key gives other collisions. None and 0 take the usual one.
 
     Raises:
         ValueError: less than two keys, or one that cannot be crossed.
@@ -146,5 +146,5 @@ def crossed_column(
             )
     size = check_buckets("crossed_column", "hash_bucket_size", hash_bucket_size)
     if hash_key is not None:
-        hash_key = check_int("crossed_column", "hash_key", hash_key, 0)
+        hash_key = check_int("crossed_column", "hash_key", hash_key, 0) or None  # TensorFlow takes 0 for none
     return CrossedColumn(tuple(keys), size, hash_key)

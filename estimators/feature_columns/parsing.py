@@ -57,7 +57,7 @@ def classifier_parse_example_spec(
         weight_column: the name of the feature with weights of samples, or a `numeric_column`.
 
     Raises:
-        ValueError: a column reads the label.
+        ValueError: a column reads the label or the weights.
 
     Example:
         >>> sorted(classifier_parse_example_spec([numeric_column("age")], "ill"))
@@ -86,7 +86,7 @@ def regressor_parse_example_spec(
         weight_column: the name of the feature with weights of samples, or a `numeric_column`.
 
     Raises:
-        ValueError: a column reads the label.
+        ValueError: a column reads the label or the weights.
 
     Example:
         >>> regressor_parse_example_spec([numeric_column("age")], "income")["income"].shape
@@ -105,4 +105,9 @@ def _with_label(spec: dict[str, Any], label_key: str, label: FixedLenFeature, we
     column = numeric_column(weight_column) if isinstance(weight_column, str) else weight_column
     if not isinstance(column, NumericColumn):
         raise ValueError(f"weight_column must be the name of a feature or a numeric_column, got {describe(column)}.")
+    if column.key in spec:
+        raise ValueError(
+            f"weight_column: feature {column.key!r} is the label or a feature of a column already. Give the weights a "
+            "feature of their own."
+        )
     return {**spec, **column.parse_example_spec}

@@ -26,7 +26,7 @@ class AccuracyBaseline(Mean):
     def result(self) -> Any:
         """The baseline."""
         mean = super().result()
-        return jnp.maximum(mean, 1 - mean)
+        return jnp.maximum(mean, jnp.where(self.count.value > 0, 1 - mean, 0.0))  # 0 where nothing weighs anything
 
 
 def check_thresholds(owner: str, thresholds: Sequence[float] | None) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from lamina.core.checks import check_choice
 from lamina.core.errors import ShapeError, describe, did_you_mean, listing
 from lamina.core.naming import snake_case
 from lamina.estimators.export_outputs import DEFAULT, PredictOutput
+from lamina.estimators.feature_columns.numeric import NumericColumn
 from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys
 from lamina.metrics import Mean
 from lamina.metrics.metric import Metric
@@ -31,12 +32,13 @@ class Head:
     Args:
         weight_column: the feature that weighs samples: its name, or a numeric column.
         loss_reduction: "sum_over_batch_size" divides the weighted sum of the losses by their number, "sum" does not.
-        loss_fn: a loss of your own, `loss_fn(labels, logits)`, one value a sample; it may take `features` and
-            `loss_reduction` too.
+        loss_fn: a loss of your own, `loss_fn(labels, logits)`, one value a sample, or for each of its numbers; it may
+            take `features` and `loss_reduction` too.
         name: the name; keys of metrics get it as an ending.
     """
 
     logits_dimension: int = 1
+    loss_width: int = 1  # how many losses a sample has
 
     def __init__(
         self,
@@ -48,7 +50,7 @@ class Head:
         owner = type(self).__name__
         reduction = str(getattr(loss_reduction, "value", loss_reduction)).lower()
         self.loss_reduction = check_choice(owner, "loss_reduction", reduction, REDUCTIONS)
-        if weight_column is not None and not isinstance(weight_column, str) and not hasattr(weight_column, "key"):
+        if weight_column is not None and not isinstance(weight_column, (str, NumericColumn)):
             raise TypeError(
                 f"{owner}: weight_column must be the name of a feature or a numeric_column, got "
                 f"{describe(weight_column)}."
@@ -287,6 +289,10 @@ class Head:
         if not isinstance(labels, jax.Array):
             labels = self.encode_labels(labels)
         labels = self.shape_labels(jnp.asarray(labels), logits)
+        if labels.shape[:-1] != logits.shape[:-1]:
+            raise ShapeError(
+                f"{self!r}: labels and logits must be of one batch, got {labels.shape} and {logits.shape}."
+            )
         weights = None
         if self.weight_key is not None:
             given = features if isinstance(features, Mapping) else {}
@@ -308,10 +314,9 @@ class Head:
         losses = jnp.asarray(from_user, "float32")
         if losses.ndim == 1:
             losses = losses[:, None]
-        if losses.ndim < 2 or losses.shape[0] != logits.shape[0]:
-            raise ShapeError(
-                f"{self!r}: loss_fn must return one loss a sample, (batch,) or (batch, n), got {describe(from_user)}."
-            )
+        if losses.shape != (*logits.shape[:-1], self.loss_width):
+            shape = "(batch,) or (batch, 1)" if self.loss_width == 1 else f"(batch, {self.loss_width})"
+            raise ShapeError(f"{self!r}: loss_fn must return losses of shape {shape}, got {describe(from_user)}.")
         return losses
 
     def _reduced(self, losses: Any, weights: Any) -> Any:

@@ -69,7 +69,7 @@ class MultiLabelHead(Head):
                     f"{owner}: classes_for_class_based_metrics must be class numbers below {n_classes} or names of "
                     f"label_vocabulary, got {one!r}."
                 )
-            label = f"class{number}" if not isinstance(one, (str, bytes)) else as_bytes(one).decode()
+            label = names[number].decode() if label_vocabulary is not None else f"class{number}"
             self.watched[label] = int(number)
 
     def encode_labels(self, labels: Any) -> np.ndarray:
@@ -89,14 +89,15 @@ class MultiLabelHead(Head):
             if values.dtype.kind in "OSU":
                 return self._rows([[v] for v in values])
         values = numbers_of(self, labels)
-        if values.ndim != 2 or (values.shape[1] != self.n_classes and values.dtype.kind == "f"):
+        whole = values.shape[-1:] == (self.n_classes,)
+        if values.ndim != 2 and not (whole and values.ndim > 2) or not whole and values.dtype.kind == "f":
             raise ShapeError(
                 f"{self!r}: labels must be rows of 0 and 1 of shape (batch, {self.n_classes}), or lists of classes, "
                 f"got {describe(values)}."
             )
-        if values.shape[1] == self.n_classes and (not values.size or (values.min() >= 0 and values.max() <= 1)):
+        if whole and (not values.size or (values.min() >= 0 and values.max() <= 1)):
             return values
-        if values.shape[1] == self.n_classes and values.min() >= 0:
+        if whole and (values.min() >= 0 or values.ndim > 2):
             raise ValueError(
                 f"{self!r}: labels of shape (batch, {self.n_classes}) must be 0 or 1, got {values.max():g}."
             )
@@ -120,7 +121,7 @@ class MultiLabelHead(Head):
 
     def shape_labels(self, labels: Any, logits: Any) -> Any:
         """Encoded labels as they are."""
-        if labels.ndim != 2 or labels.shape[-1] != self.n_classes:
+        if labels.ndim < 2 or labels.shape[-1] != self.n_classes:
             raise ShapeError(f"{self!r}: labels must have the shape (batch, {self.n_classes}), got {describe(labels)}.")
         return labels
 
@@ -166,10 +167,10 @@ class MultiLabelHead(Head):
             kind, _, label = name.partition("/")
             if label in self.watched:
                 column = slice(self.watched[label], self.watched[label] + 1)
-                given = None if weights is None else weights[:, column]
+                given = None if weights is None else weights[..., column]
                 if kind == "probability_mean":
-                    metric.update_state(probabilities[:, column], sample_weight=given)
+                    metric.update_state(probabilities[..., column], sample_weight=given)
                 else:
-                    metric.update_state(labels[:, column], probabilities[:, column], sample_weight=given)
+                    metric.update_state(labels[..., column], probabilities[..., column], sample_weight=given)
             elif kind.startswith("auc") or "positive_threshold" in label:
                 metric.update_state(labels, probabilities, sample_weight=weights)

@@ -28,7 +28,7 @@ class RegressionHead(Head):
         label_dimension: how many numbers a sample has.
         loss_reduction: see `Head`.
         loss_fn: see `Head`.
-        inverse_link_fn: turns logits into predictions; then give `loss_fn` too.
+        inverse_link_fn: turns logits into predictions; then give `loss_fn` too, since losses are of logits.
         name: see `Head`.
 
     Example:
@@ -47,7 +47,7 @@ class RegressionHead(Head):
         name: str | None = None,
     ):
         super().__init__(weight_column, loss_reduction, loss_fn, name)
-        self.logits_dimension = check_int(type(self).__name__, "label_dimension", label_dimension, 1)
+        self.logits_dimension = self.loss_width = check_int(type(self).__name__, "label_dimension", label_dimension, 1)
         if inverse_link_fn is not None and not callable(inverse_link_fn):
             raise TypeError(
                 f"{type(self).__name__}: inverse_link_fn must be a function of logits, got {describe(inverse_link_fn)}."
@@ -65,8 +65,8 @@ class RegressionHead(Head):
         return as_columns(self, labels.astype("float32"), self.logits_dimension)
 
     def losses(self, labels: Any, logits: Any) -> Any:
-        """The squared error of each number."""
-        return jnp.square(self._linked(logits) - labels)
+        """The squared error of each number; that of the logits if there is an `inverse_link_fn`."""
+        return jnp.square((logits if self.inverse_link_fn is not None else self._linked(logits)) - labels)
 
     def _linked(self, logits: Any) -> Any:
         if self.inverse_link_fn is not None:
