@@ -12,18 +12,24 @@ from lamina.wire.bundle import CheckpointState
 from lamina.wire.errors import DataLossError
 
 
-def read_checkpoint_state(folder: str | os.PathLike) -> tuple[str, list[str]] | None:
+def read_checkpoint_state(
+    folder: str | os.PathLike, latest_filename: str | None = None
+) -> tuple[str, list[str]] | None:
     """The prefixes of the latest and of all checkpoints that a folder's `checkpoint` file names; None without one.
+
+    Args:
+        folder: The folder.
+        latest_filename: The name of that file, if it is another.
 
     Raises:
         DataLossError: the file is no list of checkpoints.
     """
-    path = os.path.join(folder, "checkpoint")
+    path = os.path.join(folder, latest_filename or "checkpoint")
     if not os.path.isfile(path):
         return None
     try:
         with open(path, encoding="utf-8") as file:
-            state = text_format.Parse(file.read(), CheckpointState(), allow_unknown_field=True)
+            state = text_format.Merge(file.read(), CheckpointState(), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataLossError(f"'{path}' is no list of checkpoints: {error}.") from error
     if not state.model_checkpoint_path:
@@ -32,13 +38,17 @@ def read_checkpoint_state(folder: str | os.PathLike) -> tuple[str, list[str]] | 
     return os.path.join(folder, state.model_checkpoint_path), names
 
 
-def latest_checkpoint(folder: str | os.PathLike) -> str | None:
+def latest_checkpoint(folder: str | os.PathLike, latest_filename: str | None = None) -> str | None:
     """The prefix of the latest checkpoint of a folder, or None if there is none.
+
+    Args:
+        folder: The folder.
+        latest_filename: The name of its file of checkpoints, if it is another than `checkpoint`.
 
     Raises:
         DataLossError: the folder's `checkpoint` file is damaged.
     """
-    state = read_checkpoint_state(folder)
+    state = read_checkpoint_state(folder, latest_filename)
     return state[0] if state is not None and os.path.exists(f"{state[0]}.index") else None
 
 

@@ -344,9 +344,11 @@ class Model(Trainer, Layer):
         """Writes the model as one `.keras` file; see `lamina.saving.save_model`."""
         save_model(self, filepath, overwrite, **kwargs)
 
-    def save_weights(self, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+    def save_weights(
+        self, filepath: str | os.PathLike, overwrite: bool = True, max_shard_size: float | None = None
+    ) -> None:
         """Writes the weights, in the format that the path's ending names; see `lamina.models.weights`."""
-        save_weights(self, filepath, overwrite)
+        save_weights(self, filepath, overwrite, max_shard_size)
 
     def load_weights(self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any) -> LoadReport:
         """Sets the weights from a file; see `lamina.models.weights`, also for the further arguments."""

@@ -4,12 +4,14 @@
   its path;
 - `.safetensors`: an entry for each weight, under its path;
 - `.weights.h5`: Keras 3's format, in groups named after the places of the layers; with the optimizer's state;
+- `.weights.json`: the same in several files of a bounded size beside it, which it names;
 - `.h5` and `.keras`: read only: the weights in the files of whole models, and the weights files of Keras 2.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from re import Pattern
 from typing import Any
@@ -25,27 +27,41 @@ from lamina.models.saving import archive
 from lamina.models.saving.hdf5 import Datasets, open_hdf5, require_h5py, write_groups
 from lamina.models.saving.legacy_weights import is_legacy, load_legacy_weights
 from lamina.models.saving.parts import load_groups, saved_groups
+from lamina.models.saving.sharded import INDEX, open_sharded, write_sharded
 from lamina.models.saving.writing import check_path
 from lamina.wire.safetensors import SafetensorsReader, write_safetensors
 
 _HDF5 = (".h5", ".hdf5")
 
 
-def save_weights(model: Any, filepath: str | os.PathLike, overwrite: bool = True) -> None:
+def save_weights(
+    model: Any, filepath: str | os.PathLike, overwrite: bool = True, max_shard_size: float | None = None
+) -> None:
     """Writes the weights of a model.
 
     Files are complete or not there at all: they are written under another name and renamed at the end.
 
     Args:
         model: a built model.
-        filepath: a path that ends with `.weights.h5` or `.safetensors`, else the prefix of a checkpoint's files.
+        filepath: a path that ends with `.weights.h5` or `.safetensors`, or with `.weights.json` for several files of a
+            bounded size, else the prefix of a checkpoint's files.
         overwrite: whether existing files are replaced.
+        max_shard_size: with `.weights.json`, the most GiB of weights in a file.
 
     Raises:
-        ValueError: the model has no weights yet, or the ending is one that weights are not written to.
+        ValueError: the model has no weights yet, or the ending is one that weights are not written to; or a weight
+            alone is larger than `max_shard_size`.
         FileExistsError: the files exist, and `overwrite` is False.
     """
     path = check_path("save_weights", filepath, overwrite)
+    if max_shard_size is not None and path.endswith(".weights.h5"):
+        path = check_path("save_weights", path.removesuffix(".h5") + ".json", overwrite)
+        warnings.warn(f"save_weights: with max_shard_size the weights are named by an index, '{path}'.", stacklevel=3)
+    if path.endswith(INDEX) != (max_shard_size is not None):
+        raise ValueError(
+            f"save_weights: max_shard_size, the most GiB in a file, goes with a path that ends with '{INDEX}', and "
+            f"such a path with it; got {path!r} and max_shard_size={max_shard_size!r}."
+        )
     if path.endswith((*_HDF5, ".keras", ".npz")) and not path.endswith(".weights.h5"):
         stem = os.path.splitext(path)[0]
         raise ValueError(
@@ -60,6 +76,10 @@ def save_weights(model: Any, filepath: str | os.PathLike, overwrite: bool = True
         require_h5py()
         with replacing(path) as file:
             write_groups(file, saved_groups(model))
+        return
+    if max_shard_size is not None:
+        require_h5py()
+        write_sharded(path, saved_groups(model), max_shard_size)
         return
     arrays = {v.path: np.asarray(v.stored) for v in model.weights}
     if path.endswith(".safetensors"):
@@ -126,6 +146,9 @@ def load_weights(
             file.seek(0)
             with open_hdf5(file, path) as root:
                 return load_groups(model, Datasets(root, path, size), source, **choices)
+    if path.endswith(INDEX):
+        with open_sharded(path) as sharded:
+            return load_groups(model, sharded, source, **choices)
     if path.endswith(_HDF5):
         with open_hdf5(path, path) as root:
             if is_legacy(root):

@@ -223,6 +223,14 @@ def test_the_checkpoint_file_round_trips_and_moves_with_its_folder(tmp_path):
         latest_checkpoint(tmp_path / "b")
 
 
+def test_a_checkpoint_file_of_another_name_and_with_a_name_given_twice(tmp_path):
+    write_checkpoint(tmp_path / "m-2", {"x": np.ones(1)})
+    (tmp_path / "best").write_text('model_checkpoint_path: "m-1"\nmodel_checkpoint_path: "m-2"\n')
+    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path, "best") == str(tmp_path / "m-2")  # as in TensorFlow 2.21
+    assert latest_checkpoint(tmp_path, latest_filename="best") == read_checkpoint_state(tmp_path, "best")[0]
+
+
 def test_the_size_of_the_data_is_the_sum_of_the_tensors(tmp_path):
     write_checkpoint(tmp_path / "m", {"a": np.ones((3, 4)), "b": np.ones(5, np.int8)})
     assert (tmp_path / "m.data-00000-of-00001").stat().st_size == math.prod((3, 4)) * 8 + 5

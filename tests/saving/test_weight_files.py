@@ -1,6 +1,7 @@
 """Weights alone, in each format; loading parts of them."""
 
 import builtins
+import json
 import re
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from lamina import Input, Sequential, layers, optimizers
 from lamina.core.errors import ShapeError
 from lamina.saving import load_model
+from lamina.wire.errors import FileFormatError
 
 ENDINGS = ["w.weights.h5", "w.safetensors", "w"]
 
@@ -170,3 +172,56 @@ def test_without_h5py(tmp_path, monkeypatch):
         with pytest.raises(ImportError, match=r"pip install 'lamina\[h5\]'"):
             act()
     model.save_weights(tmp_path / "w.safetensors")
+
+
+def test_shards(tmp_path):
+    model, twin = filled(make()), make()
+    sizes = [w.nbytes for w in model.get_weights()]
+    limit = (max(sizes) + 8) / 2**30
+    model.save_weights(tmp_path / "w.weights.json", max_shard_size=limit)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names[:3] == ["w.weights.json", "w_00000.weights.h5", "w_00001.weights.h5"]
+    index = json.loads((tmp_path / "w.weights.json").read_text())
+    assert index["metadata"]["total_size"] == sum(sizes)
+    # a file may end in the middle of a layer: the names are those of Keras 3.15, which reads these files too
+    assert index["weight_map"]["/layers/dense/vars"] == ["w_00000.weights.h5", "w_00001.weights.h5"]
+    report = twin.load_weights(tmp_path / "w.weights.json")
+    assert same(model, twin) and report.complete
+    assert make(units=7).load_weights(tmp_path / "w.weights.json", skip_mismatch=True).mismatched
+
+
+def test_shards_with_wrong_arguments(tmp_path):
+    model = filled(make())
+    with pytest.raises(ValueError, match="has 80 bytes, more than max_shard_size, which is 11 bytes"):
+        model.save_weights(tmp_path / "w.weights.json", max_shard_size=11 / 2**30)
+    with pytest.raises(ValueError, match="max_shard_size, the most GiB in a file, goes with"):
+        model.save_weights(tmp_path / "w.weights.json")
+    with pytest.raises(ValueError, match="max_shard_size"):
+        model.save_weights(tmp_path / "w.safetensors", max_shard_size=1)
+    assert not list(tmp_path.iterdir())
+    with pytest.warns(UserWarning, match="w.weights.json"):  # as in Keras
+        model.save_weights(tmp_path / "w.weights.h5", max_shard_size=1)
+    with pytest.raises(FileExistsError):
+        model.save_weights(tmp_path / "w.weights.h5", overwrite=False, max_shard_size=1)
+
+
+@pytest.mark.parametrize(
+    ("index", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no table 'weight_map'"),
+        ('{"weight_map": {"/layers/dense/vars": "../other.weights.h5"}}', "no file beside"),
+        ('{"weight_map": {"/layers/dense/vars": ["/etc/passwd"]}}', "no file beside"),
+        ('{"weight_map": {"/layers/dense/vars": 3}}', "no file beside"),
+        ('{"weight_map": {"/layers/dense/vars": "gone.weights.h5"}}', "not beside it"),
+        ('{"weight_map": {"/layers/dense/vars": ["a_00000.weights.h5", "b_00000.weights.h5"]}}', "in two of its files"),
+    ],
+)
+def test_a_hostile_index_of_shards(tmp_path, index, problem):
+    model = filled(make())
+    for name in "ab":
+        model.save_weights(tmp_path / f"{name}.weights.json", max_shard_size=1)
+    path = tmp_path / "w.weights.json"
+    path.write_text(index)
+    with pytest.raises(FileFormatError, match=problem):
+        model.load_weights(path)
