@@ -41,7 +41,7 @@ def _swapped(graph: Any) -> Any:
                 instr.attrs[key] = _swapped(sub)
         if instr.op == "Select" and instr.output.dtype == INT32:
             _select(r, instr)
-        elif instr.op in ("Neg", "Abs", "Square") and instr.output.dtype == INT32:
+        elif instr.op in ("Neg", "Abs") and instr.output.dtype == INT32:
             _sign(r, instr)
         elif instr.op == "Tile":
             _tile(r, instr)
@@ -66,11 +66,8 @@ def _select(r: Rewriter, instr: Instr) -> None:
 
 
 def _sign(r: Rewriter, instr: Instr) -> None:
-    """-x, |x| and x^2 of integers by what has kernels for them."""
+    """-x and |x| of integers by what has kernels for them."""
     (x,) = instr.inputs
-    if instr.op == "Square":
-        r.swap(instr, "Mul", [x, x])
-        return
     zero = r.constant(np.int32(0), "zero")
     if instr.op == "Neg":
         r.swap(instr, "Sub", [zero, x])

@@ -123,7 +123,10 @@ def _pad(e: Emitter, instr: Instr) -> None:
     perm, x = e.current(instr.inputs[0])
     low, high = instr.attrs["low"], instr.attrs["high"]
     amounts = e.shape([low[i] for i in perm] + [high[i] for i in perm])
-    e.give(instr.output, e.node("Pad", [x, amounts, e.take(instr.inputs[1])], mode="constant"), perm)
+    dtype = instr.output.dtype
+    wide = WIDER[dtype] if dtype.name in ("int16", "uint16") else dtype  # of which runtimes pad none
+    given = [e.cast(x, dtype, wide), amounts, e.cast(e.take(instr.inputs[1]), dtype, wide)]
+    e.give(instr.output, e.cast(e.node("Pad", given, mode="constant"), wide, dtype), perm)
 
 
 @TABLE.rule("Tile")

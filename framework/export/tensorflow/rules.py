@@ -36,7 +36,11 @@ def _div(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
 
 @TABLE.rule("Rem")
 def _rem(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
-    return e.binary("TruncateMod", x, y, instr.output.dtype)
+    """The kernel takes no integers of fewer than 32 bits."""
+    dtype = instr.output.dtype
+    wide = INT32 if dtype.kind in "iu" and dtype.itemsize < 4 else dtype
+    out = e.binary("TruncateMod", *(e.cast(v, dtype, wide) for v in (x, y)), wide)
+    return e.cast(out, wide, dtype)
 
 
 @TABLE.rule("Not")

@@ -13,6 +13,7 @@ import numpy as np
 
 from lamina.export.calibrate import MOVING
 from lamina.export.rules import Gap, Target, Unsupported
+from lamina.export.tflite.integers import refused
 from lamina.export.tflite.schema import ACTIVATIONS, OPERATORS, OPTIONS, TYPES
 from lamina.export.tflite.table import TABLE
 from lamina.export.tflite.tensors import FLOAT32, INT8, INT16, INT32, Quant, Tensor, of_weights, one
@@ -381,6 +382,8 @@ class Emitter:
             if rule is None:
                 reason = "a primitive of jax outside of the table of ops"
                 raise Unsupported(self.target.unsupported.get(instr.op, reason))
+            if instr.label not in self.target.own and (reason := refused(instr)):
+                raise Unsupported(reason)
             kind = self.file.activations(instr.path)
             if kind is not None and wants is not None and (kind == INT8 or instr.op in WIDE):
                 self.integer = kind  # what rules look up while they decide

@@ -19,6 +19,7 @@ from lamina.export.rules import ExportError
 from lamina.export.tflite import array_rules, rules  # noqa: F401  they fill the table
 from lamina.export.tflite.emitter import ACTIVATION_TYPES, Emitter, File
 from lamina.export.tflite.flatbuffer import MOST_BYTES, pack
+from lamina.export.tflite.integers import widen
 from lamina.export.tflite.network_rules import finish
 from lamina.export.tflite.quantize import plan
 from lamina.export.tflite.schema import OPERATORS, VERSION
@@ -181,7 +182,7 @@ def assemble(
 
 def prepare(graph: GraphBase) -> GraphBase:
     """The graph as it is written: folded and fused, with ops that TFLite has not written out in others."""
-    return _inner(merge_rows(optimize(expand(optimize(graph), TABLE.expands))))
+    return _inner(merge_rows(optimize(widen(expand(optimize(graph), TABLE.expands)))))
 
 
 def _inner(graph: Any) -> Any:
