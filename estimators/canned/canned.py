@@ -125,6 +125,8 @@ class CannedEstimator(Tabular):
         inputs: dict[str, Any] = transform_host(self._columns, features) if self._columns else self._batch(features)
         if method == "predict":
             return inputs, None
+        if method == "evaluate" and self._added_metrics is not None:  # which may read features under their own names
+            inputs = {**{k: a for k, v in features.items() if (a := np.asarray(v)).dtype.kind in "fiub"}, **inputs}
         for head in self.head.heads if isinstance(self.head, MultiHead) else [self.head]:
             if head.weight_key is not None:
                 inputs[head.weight_key] = head.weights_of(features)
