@@ -82,10 +82,24 @@ def test_means_with_padding_become_convolutions(window, strides, size):
     assert count(after, "AveragePool", "DepthwiseConv") == [1, 0]
 
 
-def test_integers_keep_their_convolutions_and_means():
-    made = [layers.Conv2D(2, 9, 2), layers.AveragePooling2D(3, 1, "same")]
-    before, after = both(model(made, 24, 24, 1), floats=False)
+def test_integers_keep_their_convolutions():
+    before, after = both(model([layers.Conv2D(2, 9, 2), layers.AveragePooling2D()], 24, 24, 1), floats=False)
     assert [i.op for i in after.instrs] == [i.op for i in before.instrs]
+
+
+def test_means_of_integers_with_padding_and_of_zeros_become_convolutions():
+    _, after = both(model([layers.AveragePooling2D((3, 1), 1, "same")], 5, 6, 2), floats=False)
+    assert count(after, "AveragePool", "DepthwiseConv") == [0, 1]
+    _, after = both(model([layers.ZeroPadding2D(1), layers.AveragePooling2D()], 6, 6, 2), floats=False)
+    assert count(after, "AveragePool", "DepthwiseConv", "Pad", "Maximum", "Mul") == [0, 1, 1, 0, 0]
+
+
+def test_functions_of_integers_take_fewer_steps():
+    x = np.asarray([-0.9, 0.2, 0.7], np.float32)
+    for fn in (jnp.log1p, jnp.expm1, jnp.arctanh):
+        after = lowered(function(fn, 3), lambda path: False)
+        assert len(after.instrs) <= 5 and count(after, "Log1p", "Expm1", "Atanh") == [0, 0, 0]
+        np.testing.assert_allclose(call(after, x)[0], fn(x), rtol=1e-5)
 
 
 @pytest.mark.parametrize("made", [layers.MaxPooling2D(2), layers.AveragePooling2D(2), layers.Conv2D(2, 2)])
