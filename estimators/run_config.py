@@ -142,8 +142,6 @@ class RunConfig:
                 raise ValueError(f"TF_CONFIG: a task such as {task} needs a 'cluster'.")
             self.is_chief, self.num_worker_replicas, self.num_ps_replicas = True, 1, 0
             return
-        if "type" not in task or "index" not in task:
-            raise ValueError(f"TF_CONFIG: with a cluster, the task must have a 'type' and an 'index', got {task}.")
         if sum(len(self.cluster_spec.get(k, ())) for k in (TaskType.CHIEF, TaskType.MASTER)) > 1:
             raise ValueError("TF_CONFIG: the cluster must have one 'chief', or one 'master', only.")
         if self.task_type == TaskType.EVALUATOR:  # stands outside of the cluster
@@ -162,6 +160,8 @@ class RunConfig:
                 )
             if TaskType.CHIEF not in cluster and TaskType.MASTER not in cluster:
                 raise ValueError("TF_CONFIG: the cluster must have a 'chief'.")
+        if "type" not in task or "index" not in task:
+            raise ValueError(f"TF_CONFIG: with a cluster, the task must have a 'type' and an 'index', got {task}.")
         self.is_chief = self.task_type in (TaskType.CHIEF, TaskType.MASTER)
         kinds = (TaskType.CHIEF, TaskType.MASTER, TaskType.WORKER)
         self.num_worker_replicas = sum(len(self.cluster_spec.get(k, ())) for k in kinds)
