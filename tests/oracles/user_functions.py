@@ -42,6 +42,7 @@ GROUPED = RNG.normal(size=(3, 3, 2, 6)).astype("float32")
 LINE = RNG.normal(size=(3, 4, 6)).astype("float32")
 WEIGHTS = RNG.normal(size=(4, 4)).astype("float32") * 0.5
 NARROW = RNG.normal(size=(5, 3)).astype("float32")
+BYTES = RNG.integers(0, 127, size=(5, 6))
 NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -58,6 +59,14 @@ def switched(x: Any) -> Any:
 def halved(x: Any) -> Any:
     """A loop that ends by what it computes."""
     return lax.while_loop(lambda s: jnp.sum(s[0] ** 2) > 1, lambda s: (s[0] / 2, s[1] + 1), (x, 0))
+
+
+def arithmetic(i: Any) -> Any:
+    """Integers, which wrap around; their order, sums and squares."""
+    j = i[::-1]
+    moved = (jnp.pad(i, 1), i[:, np.array([1, 0])], jnp.flip(i, 1), *jnp.split(i, 2, axis=1))
+    chosen = (jnp.maximum(i, j), jnp.where(i > j, i, j), jnp.argmax(i, 1), jnp.max(i, 0), jnp.sort(i, 1))
+    return (i + j, i - j, i * 3, i // 2, i % 3, jnp.square(i), jnp.sum(i, 0), jnp.cumsum(i, 0), i != j, *chosen, *moved)
 
 
 def recurrent(x: Any) -> Any:
@@ -191,12 +200,20 @@ FUNCTIONS: dict[str, Entry] = {
     "flips": (lambda x: (jnp.flip(x, 1), jnp.rot90(x), jnp.swapaxes(x, 0, 2)), [X]),
     "digitize": (lambda x: jnp.searchsorted(jnp.array([-1.0, 0.0, 1.0]), x), [X]),
     "nan_to_num": (lambda x: jnp.nan_to_num(jnp.log(x)), [X]),
+    **{f"integers_{t}": (arithmetic, [BYTES.astype(t)]) for t in ("int8", "uint8", "int16", "int32")},
     "fft": (lambda x: jnp.abs(jnp.fft.rfft(x)), [X]),
     "solve": (lambda x: jnp.linalg.solve(x[:4] + 5 * jnp.eye(4), x[:4]), [ROWS]),
     "random": (lambda x: x + jax.random.normal(jax.random.key(0), x.shape), [X]),
 }
-UNABLE: dict[tuple[str, str], str] = {}
-"""(function, format) -> a part of the reason that must be given."""
+UNABLE: dict[Any, str] = {
+    "cumlogsumexp": "cumlogsumexp: a primitive of jax outside of the table of ops",
+    "fft": "fft: a primitive of jax outside of the table of ops",
+    "solve": "lu: a primitive of jax outside of the table of ops",
+    "random": "random_bits: a primitive of jax outside of the table of ops",
+    ("integers_uint8", "saved_model"): "Sort: sorting uint8 has no counterpart",
+    ("digitize", "tflite_float32"): "Div: TFLite computes it of floats, int32, not of uint32",
+}
+"""What all formats, or one, cannot express, with a part of the reason that must be given."""
 
 
 def write(name: str, column: str, folder: Path) -> Cell:
@@ -221,7 +238,7 @@ def write(name: str, column: str, folder: Path) -> Cell:
 
 def wrong(cell: Cell) -> str:
     """What is wrong with a cell, if something is."""
-    expected = UNABLE.get((cell.model, cell.column))
+    expected = UNABLE.get(cell.model) or UNABLE.get((cell.model, cell.column))
     if cell.error is None:
         return "" if cell.reason == "not run" or expected and expected in cell.reason else cell.reason
     if expected is not None:

@@ -184,8 +184,10 @@ def _shift(e: Emitter, instr: Instr, x: str, y: str) -> str:
 
 @elementwise("Select")
 def _select(e: Emitter, instr: Instr, condition: str, x: str, y: str) -> str:
-    if instr.output.dtype.kind != "b":
-        return e.node("Where", [condition, x, y])
+    dtype = instr.output.dtype
+    if dtype.kind != "b":
+        wide = INT32 if dtype.name in ("int8", "int16", "uint16") else dtype  # runtimes choose between no others
+        return e.cast(e.node("Where", [condition, *(e.cast(v, dtype, wide) for v in (x, y))]), wide, dtype)
     return e.node("Or", [e.node("And", [condition, x]), e.node("And", [e.node("Not", [condition]), y])])
 
 
