@@ -22,7 +22,6 @@ from lamina.graph.lower import inline
 from lamina.graph.opset import OPSET
 from lamina.graph.primitives import reshape, slice_
 
-Rule = Callable[[Builder, Instr, list[Value]], Sequence[Value]]
 MOST_STEPS = 512
 """A loop of more steps is not written out."""
 LARGEST_RANK = 4
