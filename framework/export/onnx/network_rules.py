@@ -135,9 +135,24 @@ def _pool(e: Emitter, instr: Instr, **more: Any) -> None:
     if any(max(p) >= w for p, w in zip(pads, window, strict=True)):
         raise Unsupported("pooling in ONNX must be padded by less than its window")
     strides = [int(s) for s in instr.attrs["strides"]]
-    x = e.take(value, first(value))
+    x = _kept_apart(e, e.take(value, first(value)), value.dtype)
     y = e.node(instr.op, [x], kernel_shape=window, strides=strides, pads=_pads(pads), **more)
     e.give(instr.output, y, first(value))
+
+
+def _kept_apart(e: Emitter, x: str, dtype: Any) -> str:
+    """`x`; if it has been padded, behind a comparison that changes nothing.
+
+    ONNX Runtime makes a Pad with zeros the padding of the pool behind it, though zeros count there and padding does not.
+    """
+    makers = {node.outputs[0]: node for node in e.nodes}
+    made = makers.get(x)
+    while made is not None and made.op in ("Cast", "Transpose"):  # which ONNX Runtime moves
+        made = makers.get(made.inputs[0])
+    if made is None or made.op != "Pad":
+        return x
+    least = np.finfo(dtype).min if dtype.kind == "f" else np.iinfo(dtype).min
+    return e.node("Max", [x, e.constant(least, dtype)])
 
 
 @TABLE.rule("MaxPool")

@@ -376,3 +376,14 @@ def test_registered_rules(tmp_path):
             load_frozen(tmp_path / "m.onnx")
     finally:
         TARGETS["onnx"].own.clear()
+
+
+def test_zeros_before_a_pool_stay_values(tmp_path):
+    """ONNX Runtime joins a Pad with the pool behind it, and takes its zeros for padding, which is never the greatest."""
+    images = [Input((6, 6, 2)), layers.Conv2D(3, 3), layers.ZeroPadding2D(1)]
+    for name, rest, expected in (("pad", [layers.MaxPooling2D(3, 2)], 1), ("none", [layers.Conv2D(3, 3)], 0)):
+        model = Sequential([*images, *rest])
+        write(model, None, tmp_path / f"{name}.onnx")
+        assert [n.op_type for n in onnx.load(tmp_path / f"{name}.onnx").graph.node].count("Max") == expected
+        x = np.random.default_rng(0).normal(size=(2, 6, 6, 2)).astype("float32") - 5
+        np.testing.assert_allclose(load_frozen(tmp_path / f"{name}.onnx")(x), model(x), rtol=1e-4, atol=1e-5)
