@@ -90,16 +90,16 @@ class Ftrl(_Minimizes, optimizers.Ftrl):
 
 
 _BY_NAME: dict[str, Callable[..., optimizers.Optimizer]] = {
-    "Adagrad": lambda rate: Adagrad(learning_rate=rate),
-    "Adam": lambda rate: Adam(learning_rate=rate),
-    "Ftrl": lambda rate: Ftrl(learning_rate=rate),
-    "RMSProp": lambda rate: RMSprop(learning_rate=rate),
-    "SGD": lambda rate: SGD(learning_rate=rate),
+    "Adagrad": Adagrad,
+    "Adam": Adam,
+    "Ftrl": Ftrl,
+    "RMSProp": RMSprop,
+    "SGD": SGD,
 }
 
 
 def get_optimizer(
-    owner: str, identifier: Any, learning_rate: float, argument: str = "optimizer"
+    owner: str, identifier: Any, learning_rate: float | None, argument: str = "optimizer"
 ) -> optimizers.Optimizer:
     """An optimizer as canned estimators take them.
 
@@ -107,7 +107,7 @@ def get_optimizer(
         owner: the estimator, as errors name it.
         identifier: "Adagrad", "Adam", "Ftrl", "RMSProp" or "SGD"; an optimizer; an optax transformation; or a function
             that returns one of these.
-        learning_rate: the learning rate of an optimizer given by name.
+        learning_rate: the learning rate of an optimizer given by name; None for the optimizer's own.
         argument: the argument, as errors name it.
 
     Returns:
@@ -120,7 +120,8 @@ def get_optimizer(
     if isinstance(identifier, str):
         lowered = {k.lower(): k for k in _BY_NAME}
         name = lowered.get(identifier.lower(), identifier)
-        return _BY_NAME[check_choice(owner, argument, name, _BY_NAME)](learning_rate)
+        made = _BY_NAME[check_choice(owner, argument, name, _BY_NAME)]
+        return made() if learning_rate is None else made(learning_rate=learning_rate)
     if callable(identifier) and not isinstance(identifier, (optimizers.Optimizer, type)):
         identifier = identifier()
     if isinstance(identifier, (optimizers.Optimizer, type)) or hasattr(identifier, "update"):

@@ -193,6 +193,9 @@ class Tabular(Estimator):
         estimator: Any = self
         name = type(self).__name__
         size = check_int(name, "batch_size", self._given.get("batch_size", 32), 1)
+        if first:
+            self._inferred["fitted"] = True
+            estimator._check_arguments()
         if isinstance(X, Dataset) or (
             y is None and not hasattr(X, "shape") and not isinstance(X, (Mapping, list, tuple))
         ):

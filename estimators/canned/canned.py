@@ -64,6 +64,11 @@ class CannedEstimator(Tabular):
         """A constructor's argument, or what `fit` found out in its place."""
         return self._inferred.get(name, self._given.get(name))
 
+    @property
+    def _is_fitted(self) -> bool:
+        """Whether `fit` or `partial_fit` trains the model, rather than `train`."""
+        return bool(self._inferred.get("fitted"))
+
     # ---- what a subclass defines
 
     def _check_arguments(self) -> None:

@@ -101,7 +101,8 @@ class _DNN(CannedEstimator):
         self._hidden = check_hidden(owner, "hidden_units", self._argument("hidden_units"))
         self._dropout = check_dropout(owner, "dropout", self._argument("dropout"))
         self._activation = activations.get(self._argument("activation_fn"))
-        self._optimizer = get_optimizer(owner, self._argument("optimizer"), _LEARNING_RATE)
+        rate = _LEARNING_RATE if self._is_fitted else None
+        self._optimizer = get_optimizer(owner, self._argument("optimizer"), rate)
 
     def _logits(self, features: Mapping[str, Any], mode: str) -> Any:
         return dnn_logits(
@@ -129,7 +130,8 @@ class DNNClassifier(Classifier, _DNN):
         n_classes: the number of classes: 2 if None, or as many as `fit` finds.
         weight_column: the feature that weighs samples.
         label_vocabulary: the names of the classes, if labels are text.
-        optimizer: "Adagrad" and so on, with the learning rate 0.05; an optimizer; or a function that returns one.
+        optimizer: "Adagrad" and so on, with the learning rate 0.05 in `fit`, and the optimizer's own default in `train`
+            (0.001 for Adagrad), as in tf.estimator 2.15; an optimizer; or a function that returns one.
         activation_fn: the activation of hidden layers: a name or a function.
         dropout: the share of units dropped in training.
         config: see `Estimator`.
@@ -183,7 +185,8 @@ class DNNRegressor(Regressor, _DNN):
         model_dir: see `Estimator`.
         label_dimension: how many numbers a sample has.
         weight_column: the feature that weighs samples.
-        optimizer: "Adagrad" and so on, with the learning rate 0.05; an optimizer; or a function that returns one.
+        optimizer: "Adagrad" and so on, with the learning rate 0.05 in `fit`, and the optimizer's own default in `train`
+            (0.001 for Adagrad), as in tf.estimator 2.15; an optimizer; or a function that returns one.
         activation_fn: the activation of hidden layers: a name or a function.
         dropout: the share of units dropped in training.
         config: see `Estimator`.

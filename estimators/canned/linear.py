@@ -39,8 +39,9 @@ class _Linear(CannedEstimator):
         if self._sdca is not None:
             self._sdca.check(owner, self.head, self._argument("sparse_combiner"))
         else:
-            rate = min(_LEARNING_RATE, 1.0 / math.sqrt(max(len(self._columns), 1)))
-            self._optimizer = get_optimizer(owner, optimizer, rate)
+            cautious = self._is_fitted or optimizer is None
+            rate = min(_LEARNING_RATE, 1.0 / math.sqrt(max(len(self._columns), 1))) if cautious else _LEARNING_RATE
+            self._optimizer = get_optimizer(owner, "Ftrl" if optimizer is None else optimizer, rate)
 
     def _logits(self, features: Mapping[str, Any], mode: str) -> Any:
         return linear_logits(features, self._columns, self.head.logits_dimension, self._argument("sparse_combiner"))
@@ -78,8 +79,8 @@ class LinearClassifier(Classifier, _Linear):
         n_classes: the number of classes: 2 if None, or as many as `fit` finds.
         weight_column: the feature that weighs samples.
         label_vocabulary: the names of the classes, if labels are text.
-        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; a function that
-            returns one; or a `LinearSDCA`.
+        optimizer: "Ftrl" and so on, with the learning rate 0.2; None for "Ftrl" with min(0.2, 1 / sqrt(columns)), which
+            `fit` takes by any name; an optimizer; a function that returns one; or a `LinearSDCA`.
         config: see `Estimator`.
         warm_start_from: see `Estimator`.
         loss_reduction: "sum_over_batch_size" or "sum".
@@ -126,8 +127,8 @@ class LinearRegressor(Regressor, _Linear):
         model_dir: see `Estimator`.
         label_dimension: how many numbers a sample has.
         weight_column: the feature that weighs samples.
-        optimizer: "Ftrl" and so on, with the learning rate min(0.2, 1 / sqrt(columns)); an optimizer; a function that
-            returns one; or a `LinearSDCA`.
+        optimizer: "Ftrl" and so on, with the learning rate 0.2; None for "Ftrl" with min(0.2, 1 / sqrt(columns)), which
+            `fit` takes by any name; an optimizer; a function that returns one; or a `LinearSDCA`.
         config: see `Estimator`.
         warm_start_from: see `Estimator`.
         loss_reduction: "sum_over_batch_size" or "sum".

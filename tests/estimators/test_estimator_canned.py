@@ -38,6 +38,7 @@ def test_premade_iris(tmp_path):
         feature_columns=[fc.numeric_column(key=key) for key in names],
         hidden_units=[30, 10],
         n_classes=3,
+        optimizer=est.optimizers.Adagrad(learning_rate=0.05),
         config=est.RunConfig(str(tmp_path), tf_random_seed=4),
     )
     classifier.train(input_fn=lambda: input_fn(features, y), steps=600)

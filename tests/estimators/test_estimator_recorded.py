@@ -286,3 +286,32 @@ def test_refusals(use, error, message):
 def test_listeners_are_checked(tmp_path):
     with pytest.raises(TypeError, match="saving_listeners"):
         line(tmp_path).train(data({"x": X}, X), steps=1, saving_listeners=[3])
+
+
+# ---- learning rates of optimizers given by name
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "weight", "bias"),
+    [("SGD", 0.0682449, 0.64), ("Ftrl", 0.11534392, 0.32177716), (None, 0.12379114, 0.2952165)],
+)
+def test_rates_of_linear_models_of_many_columns(tmp_path, optimizer, weight, bias):
+    x = np.linspace(-1, 1, 8, dtype="float32")[:, None]
+    features = {f"x{i}": x * np.float32((i + 1) / 30) for i in range(30)}
+    model = est.LinearRegressor([fc.numeric_column(k) for k in features], str(tmp_path), optimizer=optimizer)
+    model.train(data(features, 2 * x + 1, size=8), steps=2)
+    np.testing.assert_allclose(model.get_variable_value("linear/linear_model/x29/weights"), [[weight]], rtol=1e-5)
+    np.testing.assert_allclose(model.get_variable_value("linear/linear_model/bias_weights"), [bias], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "rate"), [("Adagrad", 0.001), ("SGD", 0.01)])
+def test_train_of_a_network_takes_the_optimizers_own_rate(tmp_path, name, rate):
+    """As `get_optimizer_instance_v2` of tf.estimator 2.15 does for DNNClassifier and its kin."""
+    kernels = []
+    for i, optimizer in enumerate((name, getattr(est.optimizers, name)(learning_rate=rate))):
+        config = est.RunConfig(tf_random_seed=1)
+        columns = [fc.numeric_column("x")]
+        model = est.DNNRegressor([2], columns, str(tmp_path / str(i)), optimizer=optimizer, config=config)
+        model.train(data({"x": X}, X), steps=3)
+        kernels.append(model.get_variable_value("dnn/hiddenlayer_0/kernel"))
+    np.testing.assert_array_equal(*kernels)
