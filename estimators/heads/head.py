@@ -71,7 +71,8 @@ class Head:
     @property
     def weight_key(self) -> str | None:
         """The name of the feature that weighs samples."""
-        return getattr(self.weight_column, "key", self.weight_column)
+        column: Any = self.weight_column
+        return getattr(column, "key", column)
 
     # ---- what a head defines
 

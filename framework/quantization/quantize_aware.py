@@ -107,7 +107,8 @@ class QuantizeAware(Wrapper):
         specs = self._specs(input_shape)
         traced = self._trace(specs, training=False)
         masked = traced
-        if calling.accepts(type(self.layer), "mask"):  # more is computed, and so rounded, where inputs have masks
+        # More is computed, and so rounded, where inputs have masks.
+        if calling.accepts(type(self.layer), "mask"):  # type: ignore[arg-type]
             masks = [_spec(a.shape[:2], bool) if len(a.shape) > 2 else None for a in jax.tree.leaves(specs)]
             masked = self._trace(specs, training=False, masks=masks)
         known = {v: i for i, v in enumerate(traced.variables)}
@@ -195,9 +196,8 @@ class QuantizeAware(Wrapper):
             outer["counts"] = len(flat), len(losses), len(outer["masked"])
             return flat, losses, out_masks, frame.values()
 
-        specs, mask_specs = (
-            [None if a is None else jax.ShapeDtypeStruct(a.shape, a.dtype) for a in given] for given in (arrays, masks)
-        )
+        specs = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays]
+        mask_specs = [None if m is None else jax.ShapeDtypeStruct(m.shape, m.dtype) for m in masks]
         stored = [jax.ShapeDtypeStruct(v.shape, v.stored.dtype) for v in variables]
         key = jax.ShapeDtypeStruct(_no_key().shape, "uint32")
         with marking():

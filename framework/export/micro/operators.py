@@ -80,7 +80,9 @@ def refused(op: str, inputs: Sequence[tuple[str, bool]], outputs: Sequence[tuple
     place = _DATA.get(op, 0)
     looked = [*inputs[place : place + 1], *(outputs[:1] if op == "CAST" else [])]
     kernel = KERNELS.get(op)
-    for dtype, stored in looked if kernel is not None else []:
+    if kernel is None:
+        return ""
+    for dtype, stored in looked:
         runs = dtype == "int8" or "int8" not in kernel or dtype in kernel if stored else dtype in kernel
         if not runs:
             return f"its {op} takes {' or '.join(sorted(kernel))}, not {dtype}"

@@ -87,7 +87,8 @@ class _Part:
 
     def _single(self, inputs: Sequence[np.dtype], outputs: Sequence[np.dtype]) -> dict[int, str]:
         """The identities of the instructions that compute in float32, and why."""
-        graph, found = self.graph, {}
+        graph = self.graph
+        found: dict[int, str] = {}
         if not self.whole.wanted:
             return found
         halves = {v for v, dtype in zip(graph.outputs, outputs, strict=True) if dtype == _HALF}

@@ -89,7 +89,7 @@ def _rule(instr: Instr, floats: Callable[[str], bool]) -> Any:
     if instr.op == "LayerNorm":
         return _layer_norm if len(a["axes"]) > 1 and _trailing(instr) else None
     if instr.op in ("Conv", "DepthwiseConv"):
-        taps = instr.inputs[1].shape[:-2]
+        taps: list[Any] = list(instr.inputs[1].shape[:-2])
         if not floats(instr.path):
             return None
         if any(max(p) >= k for p, k in zip(a["pads"], taps, strict=True)):
@@ -153,7 +153,7 @@ def _layer_norm(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]:
     x, *weights = inputs
     lead = len(x.shape) - len(instr.attrs["axes"])
     inside = x.shape[lead:]
-    size = math.prod(inside)  # type: ignore[arg-type]
+    size = math.prod(inside)
     flat = []
     for v in weights:
         if tuple(v.shape) != tuple(inside):
@@ -168,7 +168,7 @@ def _of_fewer_axes(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]
     """The last axes as one."""
     (x,) = inputs
     keep = LARGEST_RANK - 1
-    shape = [*x.shape[:keep], math.prod(x.shape[keep:])]  # type: ignore[arg-type]
+    shape = [*x.shape[:keep], math.prod(x.shape[keep:])]
     return [reshape(b, b.emit(instr.op, [reshape(b, x, shape)], **instr.attrs), x.shape)]
 
 
@@ -177,10 +177,13 @@ def _cut_kernel(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value]:
     x, kernel, *bias = inputs
     attrs = dict(instr.attrs)
     activation = attrs.pop("activation", "none")
-    taps, space = kernel.shape[:-2], x.shape[1:-1]
+    taps: list[Any] = list(kernel.shape[:-2])
+    space: list[Any] = list(x.shape[1:-1])
     total = None
     for part in itertools.product(*map(_parts, taps)):
-        begin, end, pads = [0], [x.shape[0]], []
+        begin: list[Any] = [0]
+        end: list[Any] = [x.shape[0]]
+        pads = []
         for axis, (first, count) in enumerate(part):
             low, high = attrs["pads"][axis]
             stride, dilation, size = attrs["strides"][axis], attrs["dilations"][axis], space[axis]
@@ -247,7 +250,7 @@ def _pool_by_planes(b: Builder, instr: Instr, inputs: list[Value]) -> list[Value
     y = reshape(b, x, [n * depth, *plane, channels])  # type: ignore[operator]
     y = b.emit("MaxPool", [y], window=window[1:], strides=strides[1:], pads=pads[1:])
     plane = list(y.shape[1:-1])
-    y = reshape(b, y, [n, depth, math.prod(plane), channels])  # type: ignore[arg-type]
+    y = reshape(b, y, [n, depth, math.prod(plane), channels])
     y = b.emit("MaxPool", [y], window=(window[0], 1), strides=(strides[0], 1), pads=(pads[0], (0, 0)))
     return [reshape(b, y, [n, y.shape[1], *plane, channels])]
 

@@ -39,7 +39,7 @@ def _rem(e: Emitter, instr: Instr, x: Tensor, y: Tensor) -> Tensor:
     """The kernel takes no integers of fewer than 32 bits."""
     dtype = instr.output.dtype
     wide = INT32 if dtype.kind in "iu" and dtype.itemsize < 4 else dtype
-    out = e.binary("TruncateMod", *(e.cast(v, dtype, wide) for v in (x, y)), wide)
+    out = e.binary("TruncateMod", e.cast(x, dtype, wide), e.cast(y, dtype, wide), wide)
     return e.cast(out, wide, dtype)
 
 

@@ -19,7 +19,8 @@ MOST_ELEMENTS = 1 << 22
 def fold_constants(graph: Any, variables: bool = True) -> Any:
     """Instructions on constants alone become constants; a value that was given a name by `tag` stays what it is.
 
-    So do values without elements, which are then left out where they are joined to others. Constants that are broadcast lose leading axes of one element, so that passes and exporters find biases as vectors.
+    So do values without elements, which are then left out where they are joined to others. Constants that are broadcast
+    lose leading axes of one element, so that passes and exporters find biases as vectors.
 
     Args:
         graph: the graph.

@@ -379,7 +379,7 @@ def test_registered_rules(tmp_path):
 
 
 def test_zeros_before_a_pool_stay_values(tmp_path):
-    """ONNX Runtime joins a Pad with the pool behind it, and takes its zeros for padding, which is never the greatest."""
+    """ONNX Runtime joins a Pad with the pool behind it, and takes its zeros for padding, never the greatest."""
     images = [Input((6, 6, 2)), layers.Conv2D(3, 3), layers.ZeroPadding2D(1)]
     for name, rest, expected in (("pad", [layers.MaxPooling2D(3, 2)], 1), ("none", [layers.Conv2D(3, 3)], 0)):
         model = Sequential([*images, *rest])
