@@ -101,6 +101,9 @@ class RNN(Layer):
                 self.get_initial_state(batch),
             )
 
+    def _saved_variables(self) -> list[Any]:
+        return []  # as in Keras, model files do not hold the states; checkpoints of runs do
+
     def get_initial_state(self, batch_size: int | None = None) -> list[Any]:
         """The states that a sequence starts from."""
         dtype = getattr(self.cell, "compute_dtype", self.compute_dtype)

@@ -141,6 +141,9 @@ class MeanMetricWrapper(Mean):
         """The constructor's arguments, those of the function included."""
         config = super().get_config()
         config.update(serialize_value({k: v for k, v in self._fn_kwargs.items() if k in self._captured}))
+        if isinstance(config.get("fn"), str):  # Keras takes a bare name here for the name alone
+            name = config["fn"]
+            config["fn"] = {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
         return config
 
     @classmethod

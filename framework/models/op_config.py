@@ -10,6 +10,7 @@ from typing import Any
 
 from lamina.core import registry
 from lamina.core.errors import did_you_mean, listing
+from lamina.ops.convert import convert_to_tensor
 from lamina.ops.symbol import symbols_in
 
 # Parameters that are tensors even where a call gives a plain number for them.
@@ -18,6 +19,24 @@ _TENSORS = frozenset(
     "pointwise_kernel predictions q query scale segment_ids sorted_sequence start start_indices step stop target "
     "targets tensor updates value values x x1 x2 xs y".split()
 )
+# Arguments that Keras gives to the call even if they are no tensors, by op.
+_OF_THE_CALL = {
+    "average": {"weights"},
+    "batch_normalization": {"mean", "variance", "offset"},
+    "ctc_decode": {"sequence_lengths"},
+    "ctc_loss": {"target_length", "output_length"},
+    "full_like": {"fill_value"},
+    "isclose": {"rtol", "atol"},
+    "layer_normalization": {"gamma", "beta"},
+    "lstsq": {"b"},
+    "map_coordinates": {"coordinates"},
+    "pad": {"constant_values"},
+    "rearrange": {"pattern"},
+    "scale_and_translate": {"output_shape", "translation"},
+    "select": {"default"},
+    "solve": {"b"},
+    "solve_triangular": {"b"},
+}
 # Where Keras' name of the class is not the op's name in camel case.
 _CLASS_NAMES = {
     "allclose": "AllClose",
@@ -28,6 +47,7 @@ _CLASS_NAMES = {
     "fft": "FFT",
     "fft2": "FFT2",
     "hard_swish": "HardSilu",
+    "hsv_to_rgb": "HSVToRGB",
     "ifft2": "IFFT2",
     "irfft": "IRFFT",
     "isin": "IsIn",
@@ -35,8 +55,11 @@ _CLASS_NAMES = {
     "layer_normalization": "LayerNorm",
     "psnr": "PSNR",
     "rfft": "RFFT",
+    "rgb_to_grayscale": "RGBToGrayscale",
+    "rgb_to_hsv": "RGBToHSV",
     "rms_normalization": "RMSNorm",
     "searchsorted": "SearchSorted",
+    "ssim": "SSIM",
     "stft": "STFT",
     "svd": "SVD",
     "swish": "Silu",
@@ -109,7 +132,7 @@ def split_arguments(op: Callable[..., Any], args: tuple, kwargs: dict) -> tuple[
             tensors.extend(value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
             others.update(value)
-        elif symbols_in(value) or name in _TENSORS:
+        elif symbols_in(value) or (name in _TENSORS and (op.__name__, name) != ("histogram", "bins")):
             tensors.append(value)
         else:
             others[name] = value
@@ -128,13 +151,14 @@ def op_config(op: Callable[..., Any], name: str, encode: Callable[[Any], Any], n
     own = registry.family_of(op.__module__) is not None and not registry.is_registered(op)
     tensors, others = split_arguments(op, node.args, node.kwargs)
     module, label = _label(op, others) if own else (op.__module__, op.__name__)
+    call = {k: others.pop(k) for k in list(others) if own and k in _OF_THE_CALL.get(op.__name__, ())}
     return {
         "module": module,
         "class_name": label,
         "config": {"name": name, **encode(others)},
         "registered_name": label if own else registry.registered_name(op),
         "name": name,
-        "inbound_nodes": [{"args": encode(tensors), "kwargs": {}}],
+        "inbound_nodes": [{"args": encode(tensors), "kwargs": encode(call)}],
     }
 
 
@@ -161,6 +185,8 @@ def op_from_config(config: dict[str, Any]) -> Callable[..., Any]:
     module = str(config["module"])
     known = next((f for f in ("activations", "random") if f in module), "ops")
     wanted = _plain(config["class_name"])
+    if wanted == "converttotensor":  # Keras records it where masks pass through layers
+        return convert_to_tensor
     for name, op in registry.BUILTIN[known].items():
         if wanted in (_plain(name), _plain(_CLASS_NAMES.get(name, name))):
             return op

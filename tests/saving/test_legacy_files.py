@@ -115,7 +115,7 @@ TRAINING = {
 }
 
 
-def write_model(path, config=FUNCTIONAL, training=TRAINING, weights=WEIGHTS):
+def write_model(path, config=FUNCTIONAL, training=TRAINING, weights=WEIGHTS, slots=None):
     with h5py.File(path, "w") as file:
         file.attrs["keras_version"], file.attrs["backend"] = b"2.9.0", b"tensorflow"
         file.attrs["model_config"] = json.dumps(config).encode()
@@ -125,9 +125,10 @@ def write_model(path, config=FUNCTIONAL, training=TRAINING, weights=WEIGHTS):
         # the number of steps, then first moments of all variables, then second ones
         trained = ["conv/kernel:0", "conv/bias:0", "norm/gamma:0", "norm/beta:0", "out/kernel:0", "out/bias:0"]
         arrays = {k: v for layer in weights.values() for k, v in layer.items()}
-        slots = {"iter:0": np.array(7)}
-        for number, slot in enumerate("mv", 1):
-            slots.update({f"Adam/{n[:-2]}/{slot}:0": np.full(arrays[n].shape, number, "float32") for n in trained})
+        if slots is None:
+            slots = {"iter:0": np.array(7)}
+            for number, slot in enumerate("mv", 1):
+                slots.update({f"Adam/{n[:-2]}/{slot}:0": np.full(arrays[n].shape, number, "float32") for n in trained})
         group = file.create_group("optimizer_weights")
         group.attrs["weight_names"] = [name.encode() for name in slots]
         for name, value in slots.items():
@@ -320,3 +321,85 @@ def test_what_cannot_be_read(tmp_path):
     write_model(tmp_path / "j.h5", "no model", None)
     with pytest.raises(ValueError, match="does not describe a model"):
         load_model(tmp_path / "j.h5")
+
+
+def test_outputs_by_name_and_what_stands_for_nothing(tmp_path):
+    """As tf_keras 2.21 writes a model whose outputs are a nested dict, with losses and metrics for each."""
+
+    def dense(name, *calls, **more):
+        return entry("Dense", name, [[["x", 0, 0, more]]], units=2, batch_input_shape=[None, 3])
+
+    bins = entry("Discretization", "bins", [[["x", 0, 0, {}]]], bin_boundaries=[0.5], batch_input_shape=[None, 3])
+    recurrent = entry("Reshape", "steps", [[["x", 0, 0, {}]]], target_shape=[1, 3], dtype="float32")
+    lstm = entry("LSTM", "lstm", [[["steps", 0, 0, {"initial_state": None, "constants": None}]]], units=2)
+    config = {
+        "class_name": "Functional",
+        "config": {
+            "name": "model",
+            "layers": [
+                entry("InputLayer", "x", [], batch_input_shape=[None, 3], dtype="float32"),
+                dense("a"),
+                dense("b"),
+                bins,
+                recurrent,
+                lstm,
+            ],
+            "input_layers": {"x": ["x", 0, 0]},
+            "output_layers": {"a": ["a", 0, 0], "b": ["b", 0, 0]},
+        },
+    }
+    huber = {"class_name": "Huber", "config": {"reduction": "sum", "name": "huber_loss", "delta": 0.5, "fn": "huber"}}
+    mae = {
+        "class_name": "MeanMetricWrapper",
+        "config": {"name": "a_mae", "dtype": "float32", "fn": "mean_absolute_error"},
+    }
+    training = {
+        "loss": {"a": huber, "b": "mse"},
+        "metrics": [[mae], [None]],
+        "weighted_metrics": None,
+        "loss_weights": {"a": 0.3, "b": 2},
+        "optimizer_config": {"class_name": "Custom>SGD", "config": {"name": "SGD", "learning_rate": 0.1}},
+    }
+    weights = {name: {f"{name}/kernel:0": floats(3, 2), f"{name}/bias:0": floats(2)} for name in "ab"}
+    weights["lstm"] = {
+        f"lstm/{name}:0": floats(*shape) for name, shape in (("kernel", (3, 8)), ("r", (2, 8)), ("bias", (8,)))
+    }
+    config["config"]["output_layers"]["more"] = [["lstm", 0, 0], {"bins": ["bins", 0, 0]}]
+    write_model(tmp_path / "m.h5", config, None, weights, {})
+    made = load_model(tmp_path / "m.h5")({"x": np.full((1, 3), 0.7, "float32")})
+    assert sorted(made) == ["a", "b", "more"] and np.asarray(made["more"][1]["bins"]).tolist() == [[1, 1, 1]]
+
+    del config["config"]["output_layers"]["more"]
+    config["config"]["layers"] = config["config"]["layers"][:3]
+    write_model(
+        tmp_path / "c.h5", config, training, {name: weights[name] for name in "ab"}, {"iteration:0": np.int64(0)}
+    )
+    model = load_model(tmp_path / "c.h5")
+    x = np.full((2, 3), 0.7, "float32")
+    logs = model.evaluate({"x": x}, {"a": x[:, :2], "b": x[:, :2]}, verbose=0, return_dict=True)
+    error = np.asarray(model({"x": x})["a"]) - x[:, :2]
+    assert logs["a_mean_absolute_error"] == pytest.approx(np.abs(error).mean(), rel=1e-5)
+
+
+def test_running_means_of_weights_stand_before_the_momenta(tmp_path):
+    names = ["average/dense/kernel:0", "average/dense/bias:0", "m/dense/kernel:0", "m/dense/bias:0"]
+    values = [floats(3, 2), floats(2), floats(3, 2), floats(2)]
+    config = {
+        "class_name": "Sequential",
+        "config": {
+            "name": "s",
+            "layers": [
+                {"class_name": "Dense", "config": {"name": "dense", "units": 2, "batch_input_shape": [None, 3]}},
+            ],
+        },
+    }
+    sgd = {"name": "SGD", "learning_rate": 0.1, "momentum": 0.9, "use_ema": True}
+    training = {"loss": "mse", "optimizer_config": {"class_name": "Custom>SGD", "config": sgd}}
+    weights = {"dense": {"dense/kernel:0": values[0], "dense/bias:0": values[1]}}
+    slots = {f"SGD/{name}": value for name, value in zip(names, values, strict=True)}
+    write_model(tmp_path / "m.h5", config, training, weights, {"iteration:0": np.int64(4), **slots})
+    store = {}
+    load_model(tmp_path / "m.h5").optimizer.save_own_variables(store)
+    assert int(store["0"]) == 4
+    for i, value in enumerate(values):
+        np.testing.assert_array_equal(store[str(i + 2)], value)

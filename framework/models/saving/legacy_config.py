@@ -85,16 +85,24 @@ def _count_calls_from_zero(graph: dict[str, Any]) -> None:
     """Keras 2 counts the graph of a model inside a graph as the model's call number 0."""
     models = {c["name"]: c["class_name"] for c in graph["layers"] if c.get("class_name") in _GRAPHS}
     tensors = [x["config"]["keras_history"] for x in _find_tensors(graph["layers"])]
-    ends = graph["output_layers"]
-    places = [ends] if ends and isinstance(ends[0], str) else list(ends.values() if isinstance(ends, dict) else ends)
+    places = _find_places(graph["output_layers"])
     for name, kind in models.items():
         used = [h for h in tensors if h[0] == name]
-        out = [p for p in places if isinstance(p, list) and p[:1] == [name]]
+        out = [p for p in places if p[0] == name]
         if any(h[1] == 0 for h in [*used, *([] if kind != "Sequential" else out)]):
             continue
         # In `output_layers` Keras 3 still counts so, for functional models.
         for history in [*used, *(out if kind == "Sequential" else [])]:
             history[1] -= 1
+
+
+def _find_places(x: Any) -> list[list[Any]]:
+    """The entries [name, call, output] of a structure of outputs."""
+    if isinstance(x, dict):
+        return [p for v in x.values() for p in _find_places(v)]
+    if not isinstance(x, list):
+        return []
+    return [x] if x and isinstance(x[0], str) else [p for v in x for p in _find_places(v)]
 
 
 def _find_tensors(x: Any) -> list[dict[str, Any]]:
@@ -163,8 +171,10 @@ def _known_arguments(cls: Any, name: str, inner: dict[str, Any]) -> dict[str, An
     """The arguments without those that are gone, and those that the class does not take and that asked for nothing."""
     if not inspect.isclass(cls):
         return inner
-    known = {*_parameters(cls), *_HINTS}  # type: ignore[arg-type]
+    free = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls.__init__).parameters.values())
+    known = {*_parameters(cls), *(_HINTS if free else ())}  # type: ignore[arg-type]
     ignored = _GONE | (_UNUSED if name.startswith(("Depthwise", "Separable")) else frozenset())
+    ignored |= frozenset() if free else _HINTS
     nothing: tuple[Any, ...] = (None, False, 0, 1, "", [], {})
     return {k: v for k, v in inner.items() if k in known or not (k in ignored or v in nothing)}
 
@@ -181,6 +191,7 @@ def _call(node: Any, name: str) -> Any:
         if len(entry) > 3 and entry[3]:
             kwargs.update({k: _argument(v) for k, v in entry[3].items()})
     kwargs.pop("name", None)
+    kwargs = {k: v for k, v in kwargs.items() if v is not None or k not in ("initial_state", "constants")}
     # Keras 2 wrote `training` only where the call was told so, and then it held.
     fixed = {"fixed_training": True} if kwargs.get("training") is not None else {}
     if name in _CELLS and len(tensors) > 1:
@@ -239,8 +250,8 @@ def _each(value: Any, convert: Callable[[dict], Any]) -> Any:
         return convert(value)
     if isinstance(value, dict):
         return {k: _each(v, convert) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_each(v, convert) for v in value]
+    if isinstance(value, list):  # [None] stands for an output without
+        return [_each([] if v == [None] else v, convert) for v in value]
     return value
 
 
@@ -253,6 +264,8 @@ def _loss(config: dict[str, Any]) -> Any:
             "reduction": {"auto": "sum_over_batch_size"}.get(inner.get("reduction", "auto"), inner.get("reduction")),
         }
         found = _builtin(made["class_name"])
+        if found is not None:
+            inner.pop("fn", None)  # the function that the class stands for
         made = {
             **made,
             "module": "keras.losses",

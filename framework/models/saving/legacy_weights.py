@@ -9,10 +9,14 @@ from lamina.checkpoint.matching import LoadReport, match_tensors
 from lamina.core.errors import owner_label
 from lamina.models.saving.hdf5 import Datasets, attribute
 from lamina.models.saving.parts import load_optimizer
+from lamina.models.saving.walk import saved_parts
+from lamina.optimizers.optimizer import Optimizer
 from lamina.wire.errors import FileFormatError
 
 # Names of slots that stand before the variable's in the optimizers since Keras 2.11.
-_SLOTS = frozenset("accumulated_delta_var accumulated_grad accumulator linear m momentum rms u v velocity vhat".split())
+_SLOTS = frozenset(
+    "accumulated_delta_var accumulated_grad accumulator average linear m momentum rms u v velocity vhat".split()
+)
 WEIGHTS, OPTIMIZER, TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
 
 
@@ -53,8 +57,11 @@ def load_legacy_weights(
             raise FileFormatError(f"'{path}': the weight '{lost[0]}' is named, but not there.")
         if names:
             stored[layer] = names
+    saved = {
+        id(v) for _, part in saved_parts(model) if not isinstance(part, Optimizer) for v in part._saved_variables()
+    }
     own = {layer.name: [*layer.trainable_weights, *layer.non_trainable_weights] for layer in model.layers}
-    own = {name: weights for name, weights in own.items() if weights}
+    own = {name: kept for name, weights in own.items() if (kept := [v for v in weights if id(v) in saved])}
     if set(stored) <= set(own) or by_name:
         pairs = [(stored[name], own[name]) for name in stored if name in own]
     else:
@@ -73,7 +80,7 @@ def load_legacy_weights(
                 return found
         return places.get(name, name)
 
-    variables = {v.path: v for v in model.weights}
+    variables = {v.path: v for v in model.weights if id(v) in saved}
     shapes = {name: arrays.shape(name) for names in stored.values() for name in names}
     if by_name:
         matching["partial"] = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ Groups = dict[str, tuple[str | None, dict[str, Any]]]
 _NOT_WEIGHTS = re.compile(
     r"(^|/)(optimizer|_?seed_generators?|_?random_generator|_?metrics|_?compile_metrics|_loss_tracker|_compile_loss)/"
 )
+# The variables of an optimizer that has not been used: the number of steps and the learning rate.
+_UNTRAINED = 2
 # The name of `layers` in the files of Keras 2.12 and 2.13.
 _OLD_LAYERS = "_layer_checkpoint_dependencies"
 
@@ -107,8 +110,12 @@ def load_groups(model: Any, arrays: Datasets, source: str, skip_mismatch: bool =
     for part, prefix in own_way if whole else []:
         part.load_own_variables(_store(arrays, names, prefix))
     for optimizer, prefix in optimizers if whole else []:
-        if optimizer.built:
-            load_optimizer(optimizer, _store(arrays, names, prefix))
+        store = _store(arrays, names, prefix)
+        if optimizer.built and not load_optimizer(optimizer, store) and len(store) > _UNTRAINED:
+            warnings.warn(
+                f"{owner_label(model)}: the state of the optimizer in {source} is of another kind, so it starts anew.",
+                stacklevel=4,
+            )
     return report
 
 
@@ -122,8 +129,12 @@ def load_optimizer(optimizer: Optimizer, store: Mapping[str, Any]) -> bool:
         places = [0, *range(2, len(own))]
         store = {"1": np.asarray(own[1].stored), **{str(p): store[str(i)] for i, p in enumerate(places)}}
     if len(store) != len(own) or any(np.shape(store[str(i)]) != tuple(v.shape) for i, v in enumerate(own)):
-        return False
-    optimizer.load_own_variables(store)
+        steps = np.asarray(store.get("0"))
+        if len(own) > _UNTRAINED or steps.shape != () or steps.dtype.kind not in "iu":
+            return False
+        optimizer.iterations.assign(steps)  # Keras 2 keeps momenta for an SGD without any, too
+    else:
+        optimizer.load_own_variables(store)
     return True
 
 
