@@ -67,9 +67,9 @@ class ModelCheckpoint(MonitorCallback):
         self.verbose = verbose
         self.save_best_only = save_best_only
         self.save_weights_only = save_weights_only
-        self.save_freq = (
-            save_freq if save_freq == "epoch" else check_int(f"{owner} ('epoch' or)", "save_freq", save_freq, 1)
-        )
+        if isinstance(save_freq, str) and save_freq != "epoch":
+            raise ValueError(f"{owner}: save_freq must be 'epoch' or a number of batches, got {save_freq!r}.")
+        self.save_freq = save_freq if isinstance(save_freq, str) else check_int(owner, "save_freq", save_freq, 1)
         if save_weights_only:
             if self.filepath.endswith(_OTHERS) and not self.filepath.endswith(_WEIGHTS):
                 raise ValueError(

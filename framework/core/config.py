@@ -222,8 +222,13 @@ def deserialize_object(config: Any, custom_objects: dict[str, Any] | None = None
     shared, number = _shared.get(), config.get("shared_object_id")
     if shared is not None and isinstance(number, int) and number in shared:
         return shared[number]
-    if name == "DTypePolicy":
+    if name in ("DTypePolicy", "FloatDTypePolicy"):  # the second as Keras up to 3.4 wrote it
         return DTypePolicy.from_config(inner)
+    if name.endswith(("DTypePolicy", "DTypePolicyMap")):
+        raise ValueError(
+            f"The config has a {name}, as models have that Keras quantized, which are not read. Save the model before "
+            "model.quantize is called."
+        )
     if name in ("__numpy__", "__tensor__"):
         return np.array(inner["value"], dtype=inner["dtype"])
     if name == "__bytes__":

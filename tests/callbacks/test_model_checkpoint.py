@@ -108,7 +108,7 @@ def test_paths():
     for path in ("m.keras", "m.h5", "m.npz"):
         with pytest.raises(ValueError, match="must end with '.weights.h5'"):
             ModelCheckpoint(path, save_weights_only=True)
-    with pytest.raises(TypeError, match="save_freq"):
+    with pytest.raises(ValueError, match="save_freq must be .epoch. or a number of batches"):
         ModelCheckpoint("m.keras", save_freq="batch")
 
 

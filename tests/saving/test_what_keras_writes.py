@@ -144,3 +144,17 @@ def test_an_optimizer_of_another_kind_starts_anew_with_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="the state of the optimizer in .* is of another kind"):
         model.load_weights(tmp_path / "m.weights.h5")
     assert int(np.asarray(model.optimizer.iterations)) == 1
+
+
+def test_dtype_policies_of_other_versions_and_kinds():
+    described = serialize_keras_object(layers.Dense(2, dtype="mixed_bfloat16"))
+    described["config"]["dtype"]["class_name"] = "FloatDTypePolicy"  # Keras 3.0 to 3.4
+    assert deserialize_keras_object(described).dtype_policy.name == "mixed_bfloat16"
+    described["config"]["dtype"] = {
+        "module": "keras.dtype_policies",
+        "class_name": "QuantizedDTypePolicy",
+        "config": {"mode": "int8", "source_name": "float32"},
+        "registered_name": None,
+    }
+    with pytest.raises(ValueError, match="QuantizedDTypePolicy.*Save the model before model.quantize"):
+        deserialize_keras_object(described)
