@@ -164,6 +164,16 @@ def serialize_object(obj: Any) -> Any:
     return described
 
 
+def serialize_function(function: Any) -> Any:
+    """A function as a dict, where Keras would take a bare name for the name alone."""
+    name = serialize_value(function)
+    if not isinstance(name, str) or isinstance(function, str):
+        return name
+    # Keras finds ops by their module, and functions of other families by their name alone.
+    module = "keras.ops" if module_label(function) == "keras.ops" else "builtins"
+    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
+
+
 def serialize_value(value: Any) -> Any:
     """A constructor argument as plain values; objects inside become dicts."""
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -274,12 +274,18 @@ class IterableSource(Source):
                 length = None
         self.batches = length
         self._ahead: _IterablePass | None = None
+        self._start: Any = None  # the state that the iterator of `_ahead` began with
 
     def _fresh(self) -> Any:
         """An iterator of the user's: a new one, or the one running for a generator."""
         if not self.once or self._iterator is None:
             self._iterator = self._make() if self._make is not None else iter(self._batches)
         return self._iterator
+
+    def _begin(self) -> None:
+        """Makes the pass of the first epoch before that is asked for."""
+        self._ahead = _IterablePass(self, self._fresh())
+        self._start = self._iterator.get_state() if self.restorable and not self.once else None
 
     def epoch(self, number: int) -> Pass:
         """A pass over the data of epoch `number`."""
@@ -294,8 +300,8 @@ class IterableSource(Source):
     def spec(self) -> tuple[list[np.ndarray], Any]:
         """A first batch; it is not lost, the first epoch starts with it."""
         if self._ahead is None:
-            self._ahead = _IterablePass(self, self._fresh())
-        first = self._ahead.peek()
+            self._begin()
+        first = self._ahead.peek()  # type: ignore[union-attr]
         if first is None:
             raise ValueError(
                 "x has no batches: its iterator ended before it gave one. Yield at least one (x, y); a generator that "
@@ -311,6 +317,10 @@ class IterableSource(Source):
 
     def get_state(self) -> dict[str, Any]:
         """The state of the user's iterator, if it has one, and the number of batches drawn."""
+        if self._iterator is None and hasattr(self._batches, "element_spec"):
+            self._begin()  # a Dataset draws its order when it begins, such as at the first validation
+        if self._ahead is not None and self._start is not None:
+            return {"state": self._start, "drawn": 0, "ahead": True}
         state = None if self._iterator is None or not self.restorable else self._iterator.get_state()
         return {"state": state, "drawn": self._drawn}
 
@@ -322,6 +332,9 @@ class IterableSource(Source):
                 self._iterator = None
             self._fresh().set_state(state["state"])
             self._drawn = state["drawn"]
+            if state.get("ahead"):
+                self._ahead, self._start = _IterablePass(self, self._iterator), state["state"]
+                return None
             return _IterablePass(self, self._iterator) if taken or self.once else None
         skipped = state["drawn"] if self.once else taken
         if not skipped:

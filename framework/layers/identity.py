@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from lamina import ops
-from lamina.core.config import deserialize_value, serialize_value
+from lamina.core.config import deserialize_value, serialize_function, serialize_value
 from lamina.core.errors import describe, owner_label
 from lamina.layers.layer import Layer
 
@@ -121,7 +121,7 @@ class Lambda(Layer):
         config = {"name": self.name, "trainable": self.trainable, "dtype": serialize_value(self.dtype_policy)}
         for key in ("function", "output_shape", "mask", "arguments"):
             if getattr(self, key) is not None:
-                config[key] = nameless[key] if key in nameless else serialize_value(getattr(self, key))
+                config[key] = nameless[key] if key in nameless else serialize_function(getattr(self, key))
         return config
 
     @classmethod

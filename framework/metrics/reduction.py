@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from lamina.core import registry, settings
-from lamina.core.config import deserialize_value, serialize_value
+from lamina.core.config import deserialize_value, serialize_function, serialize_value
 from lamina.core.errors import describe
 from lamina.losses.loss import Loss
 from lamina.losses.reduction import apply_mask, divide_no_nan, squeeze_or_expand_to_same_rank, to_array
@@ -141,9 +141,8 @@ class MeanMetricWrapper(Mean):
         """The constructor's arguments, those of the function included."""
         config = super().get_config()
         config.update(serialize_value({k: v for k, v in self._fn_kwargs.items() if k in self._captured}))
-        if isinstance(config.get("fn"), str):  # Keras takes a bare name here for the name alone
-            name = config["fn"]
-            config["fn"] = {"module": "builtins", "class_name": "function", "config": name, "registered_name": name}
+        if isinstance(config.get("fn"), str):
+            config["fn"] = serialize_function(self._fn)
         return config
 
     @classmethod

@@ -347,3 +347,19 @@ def test_metrics_choose_the_best(tmp_path):
 def test_wrong_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
         callbacks.BackupAndRestore(**arguments)
+
+
+def test_validation_data_keep_their_order_if_the_run_stopped_before_the_first_validation(tmp_path):
+    def run(seed, stop=0, folder=tmp_path / "none"):
+        set_random_seed(seed)
+        model = make_model()
+        backup = callbacks.BackupAndRestore(folder, save_freq=1, delete_checkpoint=False)
+        data = Dataset.from_tensor_slices((X, Y)).shuffle(9).batch(8)
+        few = Dataset.from_tensor_slices((X, Y)).shuffle(22).batch(4)
+        used = [backup, StopAfter(stop)] if stop else [backup]
+        return model.fit(data, epochs=2, verbose=0, validation_data=few, validation_steps=2, callbacks=used)
+
+    whole = run(3).history
+    with pytest.raises(Stopped):
+        run(3, stop=2, folder=tmp_path / "stopped")
+    assert run(4, folder=tmp_path / "stopped").history == whole

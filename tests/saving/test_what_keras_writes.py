@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from lamina import Input, Model, Sequential, layers, losses, metrics, ops, optimizers
+from lamina import Input, Model, Sequential, activations, layers, losses, metrics, ops, optimizers
 from lamina.saving import deserialize_keras_object, load_model, serialize_keras_object
 
 h5py = pytest.importorskip("h5py")
@@ -118,6 +118,15 @@ def test_a_function_in_a_metric_is_described_as_keras_does():
         "registered_name": "mean_squared_error",
     }
     assert float(deserialize_keras_object(described)(X, X + 2)) == pytest.approx(4.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(("function", "module"), [(ops.square, "keras.ops"), (activations.mish, "builtins")])
+def test_a_lambda_of_a_builtin_function(tmp_path, function, module):
+    model = Sequential([Input((6,)), layers.Lambda(function)])
+    described = model.layers[0].get_config()["function"]
+    assert (described["module"], described["class_name"]) == (module, "function")
+    model.save(tmp_path / "m.keras")
+    np.testing.assert_array_equal(load_model(tmp_path / "m.keras")(X), model(X))
 
 
 def test_an_sgd_without_momentum_goes_on_from_momenta_of_keras_2(tmp_path):
