@@ -81,3 +81,4 @@ from lamina.layers.image_filter import (
 from lamina.layers.image_mixing import AugMix, CutMix, MixUp, RandAugment
 from lamina.layers.pipeline import MaxNumBoundingBoxes, Pipeline
 from lamina.layers.spectrogram import MelSpectrogram, STFTSpectrogram
+from lamina.layers.serialization import deserialize, serialize

@@ -167,3 +167,10 @@ def test_dtype_policies_of_other_versions_and_kinds():
     }
     with pytest.raises(ValueError, match="QuantizedDTypePolicy.*Save the model before model.quantize"):
         deserialize_keras_object(described)
+
+
+def test_layers_as_plain_values():
+    layer = layers.Bidirectional(layers.LSTM(2), name="both")
+    assert layers.deserialize(layers.serialize(layer)).get_config() == layer.get_config()
+    with pytest.raises(ValueError, match="not a layer"):
+        layers.deserialize({"class_name": "Zeros", "config": {}})
