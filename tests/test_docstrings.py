@@ -37,6 +37,9 @@ def test_examples_run(name, tmp_path, monkeypatch):
     module = importlib.import_module(name)
     for public in getattr(module, "__all__", []):  # names that are loaded when first used
         getattr(module, public)
+    for value in list(vars(module).values()):
+        if inspect.ismodule(value):
+            value.__doc__  # noqa: B018 - modules that are loaded when looked at
     flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
     finder = doctest.DocTestFinder(exclude_empty=True)
     failures = []
