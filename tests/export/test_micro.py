@@ -295,3 +295,12 @@ def test_dtypes_that_kernels_take(tmp_path):
     specs = [jax.ShapeDtypeStruct((1, 3, 2), t) for t in ("float32", "int32", "bool")]
     report = export.save(run, specs, tmp_path / "net", format="tflite_micro", arena_size=1)
     assert {"TRANSPOSE", "MUL", "SUB", "REVERSE_V2", "LOGICAL_NOT", "CAST", "CONCATENATION"} <= set(report.ops)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_operators_whose_data_is_not_their_first_input(precision, tmp_path):
+    model = Sequential([lamina.Input((4, 4, 2)), layers.Conv2DTranspose(3, 2, strides=2)])
+    data = None if precision == "float32" else np.random.default_rng(0).normal(size=(8, 4, 4, 2)).astype("float32")
+    options = {"precision": precision, "representative_data": data, "arena_size": 1}
+    report = model.export(tmp_path / "net", format="tflite_micro", **options)
+    assert "TRANSPOSE_CONV" in report.ops

@@ -60,7 +60,8 @@ Integers that stand for real numbers are another matter: all kernels take int8, 
 alone. Measured with single operators in the interpreter; other dtypes are refused, end the program, or give wrong
 numbers.
 """
-_DATA = {"SELECT_V2": 1}
+_DATA = {"SELECT_V2": 1, "TRANSPOSE_CONV": 2}
+"""Operators whose first input is not the data."""
 
 
 def refused(op: str, inputs: Sequence[tuple[str, bool]], outputs: Sequence[tuple[str, bool]]) -> str:
