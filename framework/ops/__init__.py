@@ -93,4 +93,4 @@ from lamina.ops.trigonometry import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cos, cosh, deg2rad, rad2deg, sin, sinc, sinh,
     tan, tanh,
 )
-from lamina.ops import image
+from lamina.ops import image, numpy

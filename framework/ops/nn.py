@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import jax
@@ -12,6 +13,14 @@ from lamina.core import settings
 from lamina.core.errors import describe
 from lamina.ops.convert import Tensor, as_array, as_float, narrow
 from lamina.ops.op import op
+
+
+def __getattr__(name: str) -> Any:
+    """Keras has activations, convolutions and pooling here too: `ops.nn.relu` is `ops.relu`."""
+    found = None if name.startswith("_") else getattr(sys.modules["lamina.ops"], name, None)
+    if not callable(found):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found
 
 
 def _wide(x: jax.Array) -> jax.Array:
