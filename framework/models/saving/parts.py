@@ -13,6 +13,7 @@ import numpy as np
 from lamina.checkpoint.matching import LoadReport, match_tensors
 from lamina.core.errors import owner_label
 from lamina.models.saving.hdf5 import Datasets
+from lamina.models.saving.sharded import ShardedDatasets
 from lamina.models.saving.walk import saved_parts
 from lamina.optimizers.optimizer import Optimizer
 from lamina.state.saveable import Saveable
@@ -50,7 +51,9 @@ def saved_groups(model: Any, optimizer: bool = True) -> Groups:
     return groups
 
 
-def load_groups(model: Any, arrays: Datasets, source: str, skip_mismatch: bool = False, **matching: Any) -> LoadReport:
+def load_groups(
+    model: Any, arrays: Datasets | ShardedDatasets, source: str, skip_mismatch: bool = False, **matching: Any
+) -> LoadReport:
     """Sets the state of a model from arrays by path. Nothing is changed unless all weights fit.
 
     Args:
@@ -158,7 +161,7 @@ def _through(user_map: Any, paths: Mapping[str, str]) -> Any:
     return find
 
 
-def _store(arrays: Datasets, names: Mapping[str, str], prefix: str) -> dict[str, np.ndarray]:
+def _store(arrays: Datasets | ShardedDatasets, names: Mapping[str, str], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): arrays[stored] for name, stored in names.items() if name.startswith(prefix)}
 
 
