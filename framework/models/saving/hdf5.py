@@ -176,6 +176,30 @@ class Datasets(Mapping[str, Any]):
         return len(self._found)
 
 
+class ShardedDatasets(Mapping[str, Any]):
+    """The arrays of several HDF5 files by path, as `Datasets` has those of one.
+
+    Args:
+        found: the open file that holds each array.
+    """
+
+    def __init__(self, found: Mapping[str, Datasets]):
+        self._found = found
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """The shape of an array."""
+        return self._found[path].shape(path)
+
+    def __getitem__(self, path: str) -> np.ndarray:
+        return self._found[path][path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def _declared(dataset: Any) -> int:
     return math.prod(dataset.shape) * dataset.dtype.itemsize
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from lamina.checkpoint.matching import LoadReport, match_tensors
 from lamina.core.errors import owner_label
-from lamina.models.saving.hdf5 import Datasets
-from lamina.models.saving.sharded import ShardedDatasets
+from lamina.models.saving.hdf5 import Datasets, ShardedDatasets
 from lamina.models.saving.walk import saved_parts
 from lamina.optimizers.optimizer import Optimizer
 from lamina.state.saveable import Saveable

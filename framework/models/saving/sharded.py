@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from lamina.checkpoint.files import replacing
 from lamina.core.checks import check_number
 from lamina.core.errors import describe
 from lamina.models.saving.archive import parse_json
-from lamina.models.saving.hdf5 import Datasets, open_hdf5, write_groups
+from lamina.models.saving.hdf5 import Datasets, ShardedDatasets, open_hdf5, write_groups
 from lamina.models.saving.parts import Groups
 from lamina.wire.errors import FileFormatError
 
@@ -114,27 +113,3 @@ def open_sharded(path: str) -> Iterator[ShardedDatasets]:
                         raise FileFormatError(f"'{path}' is refused: '{key}' is in two of its files.")
                     found[key] = arrays
         yield ShardedDatasets(found)
-
-
-class ShardedDatasets(Mapping[str, Any]):
-    """The arrays of several HDF5 files by path, as `Datasets` has those of one.
-
-    Args:
-        found: the open file that holds each array.
-    """
-
-    def __init__(self, found: Mapping[str, Datasets]):
-        self._found = found
-
-    def shape(self, path: str) -> tuple[int, ...]:
-        """The shape of an array."""
-        return self._found[path].shape(path)
-
-    def __getitem__(self, path: str) -> np.ndarray:
-        return self._found[path][path]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
