@@ -11,7 +11,7 @@ import numpy as np
 
 from lamina.core.checks import check_choice, check_int, check_number
 from lamina.datasets import Dataset
-from lamina.estimators.boosted_trees.binning import bin_count, find_boundaries, pad_boundaries
+from lamina.estimators.boosted_trees.binning import Feature, bin_count, find_boundaries, pad_boundaries
 from lamina.estimators.boosted_trees.boosting import Boosted, Settings, boost
 from lamina.estimators.boosted_trees.features import TreeInput, check_tree_columns
 from lamina.estimators.boosted_trees.growing import Plan
@@ -115,6 +115,11 @@ class BoostedTrees(CannedEstimator):
             raise ValueError(
                 f"{owner}: pruning_mode={given['pruning_mode']!r} needs tree_complexity above 0, such as 1 / rows, got "
                 f"{given['tree_complexity']!r}."
+            )
+        if given["pruning_mode"] == "none" and given["tree_complexity"] > 0:
+            raise ValueError(
+                f"{owner}: tree_complexity={given['tree_complexity']!r} has no effect without pruning. Give "
+                "pruning_mode='pre' or 'post' too."
             )
         if given["max_leaf_nodes"] is None and given["max_depth"] > math.log2(_MOST_LEAVES):
             raise ValueError(
@@ -461,19 +466,22 @@ class BoostedTrees(CannedEstimator):
         return self._input or TreeInput(self._columns, None, MOST_CATEGORIES)
 
     def experimental_feature_importances(self, normalize: bool = False) -> dict[str, float]:
-        """How much the splits by each feature lowered the loss, over all trees, in falling order.
+        """How much the splits by each column gained, less `tree_complexity` if trees are pruned, in falling order.
 
         Args:
             normalize: whether they add up to 1.
 
         Returns:
-            The sums of gains by name of the feature.
+            The sums of gains, of all trees, by name of the column.
 
         Raises:
             ValueError: nothing is trained yet, or `normalize` and no tree has a split.
         """
-        features = self._known_input().features if self._is_trained() else []
-        gains = gain_importances(self.trees_, len(features))
+        found: dict[str, float] = {}
+        for feature, gain in zip(self._features(), self._gains(), strict=True):
+            name = feature.column or feature.name
+            found[name] = found.get(name, 0.0) + float(gain)
+        gains = np.array(list(found.values()))
         if normalize:
             if not gains.sum() > 0:
                 raise ValueError(
@@ -482,16 +490,25 @@ class BoostedTrees(CannedEstimator):
                 )
             gains = gains / gains.sum()
         order = np.argsort(-gains, kind="stable")
-        return {features[i].name: float(gains[i]) for i in order}
+        names = list(found)
+        return {names[i]: float(gains[i]) for i in order}
+
+    def _features(self) -> list[Feature]:
+        return self._known_input().features if self._is_trained() else []
+
+    def _gains(self) -> np.ndarray:
+        complexity = self._given["tree_complexity"] if self._given["pruning_mode"] != "none" else 0.0
+        return gain_importances(self.trees_, len(self._features()), complexity)
 
     @property
     def feature_importances_(self) -> np.ndarray:
         """The share of each feature in the gains, in the order of the columns that `fit` was given."""
-        found = self.experimental_feature_importances()
         names = getattr(self, "feature_names_in_", None)
         if names is None:
-            names = [f.name for f in self._known_input().features]
-        gains = np.array([found.get(str(n), 0.0) for n in names])
+            gains = self._gains()
+        else:
+            found = self.experimental_feature_importances()
+            gains = np.array([found.get(str(n), 0.0) for n in names])
         return gains / max(gains.sum(), 1e-300)
 
     def experimental_predict_with_explanations(
@@ -528,10 +545,12 @@ class BoostedTrees(CannedEstimator):
         for features, _, _ in self._batches("predict", given, ModeKeys.PREDICT):
             tree_input = self._tree_input(features)
             bias, moved = explain(trees, base, tree_input.matrix(features), depth, rounds, link)
-            names = np.array([f.name for f in tree_input.features], object)
+            names = [f.column or f.name for f in tree_input.features]
             for own_bias, row in zip(np.asarray(bias), np.asarray(moved), strict=True):
-                order = np.argsort(-np.abs(row), kind="stable")
-                dfc = {names[i]: float(row[i]) for i in order}
+                sums = dict.fromkeys(names, 0.0)
+                for name, value in zip(names, row, strict=True):
+                    sums[name] += float(value)
+                dfc = dict(sorted(sums.items(), key=lambda item: -abs(item[1])))
                 yield {**next(predicted), "bias": float(own_bias), "dfc": dfc}
 
 

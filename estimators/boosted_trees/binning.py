@@ -23,14 +23,16 @@ class Feature(NamedTuple):
     """One column of the matrix that trees see.
 
     Args:
-        name: the name, as importances show it.
+        name: the name, as the text of trees shows it.
         categories: how many categories it has; 0 for numbers.
         labels: the names of the categories, where they are known.
+        column: the name under which importances sum up; the feature's own if None.
     """
 
     name: str
     categories: int = 0
     labels: tuple[str, ...] | None = None
+    column: str | None = None
 
 
 def bin_count(most: int) -> int:

@@ -174,6 +174,7 @@ def boost(
             break
     flat = jax.device_get(trees)
     stacked = Trees(*(np.stack([np.stack([t[i] for t in r]) for r in flat]) for i in range(len(Trees._fields))))
+    stacked = stacked._replace(gain=stacked.gain / np.float32((weights > 0).sum()))
     found = np.asarray(jax.device_get(means))
     watched = None if held_out is None else found[:, 1].tolist()
     return Boosted(stacked, np.asarray(base), found[:, 0].tolist(), watched)

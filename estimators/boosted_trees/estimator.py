@@ -18,8 +18,8 @@ class BoostedTreesClassifier(Classifier, BoostedTrees):
     at its start, leaves of at least 20 samples. `train` boosts on batches as TensorFlow does: each layer of a tree is a
     step of boosting for the statistics of `n_batches_per_layer` batches.
 
-    Where a number or category is missing, a row takes the side that lowered the loss more in training. Trees split
-    categories by sets of them.
+    Where a number or category is missing, a row takes the side that lowered the loss more in training. Trees split a
+    categorical column by sets of categories, and an indicator column by one category at a time.
 
     Args:
         feature_columns: numeric, bucketized, categorical and indicator columns; `fit` infers them if None.

@@ -35,8 +35,9 @@ def check_tree_columns(owner: str, columns: Sequence[FeatureColumn]) -> list[Fea
 class TreeInput:
     """How the inputs of columns become the columns of a matrix.
 
-    A sample's only category stays one: trees split by sets of categories. Where samples have several categories or
-    weights, or there are more than `most` categories, each category becomes a number, how often it is there.
+    A sample's only category stays one: trees split by sets of categories. In an indicator column, where samples have
+    several categories or weights, and where there are more than `most`, each category becomes a number, how often it
+    is there.
 
     Args:
         columns: the columns, sorted by name.
@@ -65,14 +66,14 @@ class TreeInput:
                 inner: Any = column.categorical_column if isinstance(column, IndicatorColumn) else column
                 ids = None if inputs is None else inner.ids(inputs)
                 single = ids is None or (ids.ids.shape[1] == 1 and ids.weights is None)
-                if single and inner.num_buckets <= most:
+                if inner is column and single and inner.num_buckets <= most:
                     self.categories.append(inner)
                     categories.append(Feature(column.name, inner.num_buckets, _labels(inner)))
                 else:
                     dense: Any = column if isinstance(column, DenseColumn) else indicator_column(inner)
                     self._numeric.append((dense, False))
                     names = _labels(inner) or tuple(map(str, range(inner.num_buckets)))
-                    numbers += [Feature(f"{column.name}:{n}") for n in names]
+                    numbers += [Feature(f"{inner.name}:{n}", column=inner.name) for n in names]
         self.features = [*numbers, *categories]
         self.numbers = len(numbers)
 
@@ -103,7 +104,7 @@ def _float(x: Any) -> Any:
 
 
 def _places(name: str, width: int) -> list[Feature]:
-    return [Feature(name)] if width == 1 else [Feature(f"{name}_{i}") for i in range(width)]
+    return [Feature(name)] if width == 1 else [Feature(f"{name}_{i}", column=name) for i in range(width)]
 
 
 def _labels(column: Any) -> tuple[str, ...] | None:

@@ -96,6 +96,15 @@ def grow_level(growth: Growth, splits: Splits, total: Any, boundaries: Any, plan
     least = limits.complexity if plan.pruning == "pre" else 0.0
     split = (slots < growth.count) & (splits.gain > least)
     # Leaves are as many as nodes that are not split; where not all can be, those of the largest gain are.
+    if plan.layered and plan.pruning == "none" and plan.leaves >= 1 << plan.depth:
+        # A node that no split improves takes its step too: all of its rows go left.
+        stays = (slots < growth.count) & ~split & (total[:, 1] > 0) & (total[:, 1] >= limits.min_node_weight)
+        splits = splits._replace(
+            bin=jnp.where(stays, boundaries.shape[1] - 1, splits.bin),
+            goes_left=stays[:, None] | splits.goes_left,
+            left=jnp.where(stays[:, None], total, splits.left),
+        )
+        split |= stays
     room = (plan.nodes - growth.size) // 2
     order = jnp.argsort(jnp.where(split, -splits.gain, jnp.inf), stable=True)
     split &= jnp.argsort(order, stable=True) < room
@@ -245,7 +254,7 @@ class Grower:
 
 @jax.jit
 def prune(tree: Trees, complexity: Any) -> tuple[Trees, jax.Array]:
-    """Takes back splits, from the leaves up, below which the gains do not reach `complexity` for each split.
+    """Takes back splits, from the leaves up, whose gain does not reach `complexity`, unless one below them stays.
 
     Returns:
         The tree, and the node that each node has become.
@@ -254,15 +263,12 @@ def prune(tree: Trees, complexity: Any) -> tuple[Trees, jax.Array]:
 
     def worth(i: Any, carry: Any) -> Any:
         node = nodes - 1 - i
-        net, feature = carry
         left = jnp.minimum(tree.left[node], nodes - 2)
-        own = tree.gain[node] - complexity + net[left] + net[left + 1]
-        keep = (tree.feature[node] >= 0) & (own > 0)
-        return net.at[node].set(jnp.where(keep, own, 0.0)), feature.at[node].set(
-            jnp.where(keep, tree.feature[node], LEAF)
-        )
+        below = (carry[left] >= 0) | (carry[left + 1] >= 0)
+        keep = (tree.feature[node] >= 0) & ((tree.gain[node] >= complexity) | below)
+        return carry.at[node].set(jnp.where(keep, tree.feature[node], LEAF))
 
-    _, feature = jax.lax.fori_loop(0, nodes, worth, (jnp.zeros(nodes), tree.feature))
+    feature = jax.lax.fori_loop(0, nodes, worth, tree.feature)
 
     def inherit(node: Any, owner: Any) -> Any:
         # Children of a node that is no longer split belong to whatever that node belongs to.

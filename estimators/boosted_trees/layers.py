@@ -28,7 +28,8 @@ from lamina.estimators.boosted_trees.trees import Trees, empty_trees, find_leave
 from lamina.estimators.variables import get_variable, variable_scope
 
 SCOPE = "boosted_trees"
-_CENTERED = 1e-3
+# Centering ends with a step of less than this part of the constant.
+_CENTERED = 0.01
 
 
 class Ensemble(NamedTuple):
@@ -109,7 +110,7 @@ class LayerTrainer:
             self.seen = _state("layer/batches", np.int32(0))
             self.level = _state("layer/level", np.int32(0))
             self.nodes = _state("layer/nodes", np.tile(np.array([0, 1, 1], np.int32), (outputs, 1)))
-            self.centering = _state("layer/centering", np.bool_(centered))
+            self.centering = _state("layer/centering", np.int32(centered))  # 1 before the first step, 2 after it
             self.cache = None
             if rows is not None:
                 logits = np.zeros((rows, outputs), np.float32)
@@ -175,30 +176,31 @@ class LayerTrainer:
 
     def _finish(self, state: dict[str, Any], X: Any) -> dict[str, Any]:
         """All batches of a layer are summed."""
-        state = jax.lax.cond(state["centering"], self._center, lambda s: self._grow(s, X), state)
+        state = jax.lax.cond(state["centering"] > 0, self._center, lambda s: self._grow(s, X), state)
         empty = jnp.zeros_like(state["sums"])
         return {**state, "sums": empty, "rows": jnp.float32(0), "seen": jnp.int32(0)}
 
     def _center(self, state: dict[str, Any]) -> dict[str, Any]:
         """A step of Newton's method for the constant that boosting starts from."""
-        total = state["sums"][:, 0].sum(axis=(1, 2))
+        total = state["sums"][:, 0].sum(axis=(1, 2)) / state["rows"]
         move = -total[:, 0] / jnp.maximum(total[:, 1], 1e-12)
         if self.kind != "squared":
             move = jnp.clip(move, -2.0, 2.0)
-        more = (self.kind != "squared") & (jnp.abs(move).max() > _CENTERED)
+        more = (state["centering"] == 1) | jnp.any(jnp.abs(move) > _CENTERED * jnp.abs(state["base"]))
         cache = state["cache"]
         if cache is not None:
             cache = cache[0] + move, cache[1]
-        return {**state, "base": state["base"] + move, "centering": jnp.asarray(more), "cache": cache}
+        return {**state, "base": state["base"] + move, "centering": jnp.where(more, 2, 0), "cache": cache}
 
     def _grow(self, state: dict[str, Any], X: Any) -> dict[str, Any]:
         """Grows a layer of the trees of the round, and finishes the round with their last one."""
-        limits = self.settings.limits(state["rows"])
+        limits = self.settings.limits(1)
+        means = jnp.stack([1 / state["rows"], 1 / state["rows"], 1.0])  # rows of leaves are counted
         number, plan, space = state["rounds"], self.plan, self.space
         trees, nodes, last = [], [], state["level"] + 1 >= plan.depth
         for k in range(state["base"].shape[0]):
             growth = Growth(Trees(*(a[number, k] for a in state["trees"])), *state["nodes"][k])
-            sums = state["sums"][k]
+            sums = state["sums"][k] * means
             total = sums[0].sum(axis=1)
             groups, offsets = [], []
             for own, offset, categorical in (

@@ -24,7 +24,7 @@ class Trees(NamedTuple):
         missing_left: whether a missing value goes left.
         left: the number of the left child.
         value: what a leaf adds to the logit; inner nodes have the value they had as a leaf.
-        gain: how much the split lowers the loss.
+        gain: twice what the split lowers the mean loss by.
         cover: the sum of second derivatives in the node.
         categories: bits of the categories that go left, (..., words); words is 0 if all features are numbers.
     """
@@ -55,6 +55,11 @@ def empty_trees(shape: tuple[int, ...], words: int, numpy: Any = np) -> Trees:
         full(0, "float32"),
         numpy.zeros((*shape, words), "uint32"),
     )
+
+
+def sends_all_left(trees: Trees) -> Any:
+    """Which nodes ask nothing: they take one more step for all of their rows."""
+    return (trees.threshold == np.inf) & (trees.missing_left == np.True_)
 
 
 def words_for(features: Sequence[Feature]) -> int:
@@ -143,12 +148,16 @@ def contributions(
     rows = jnp.arange(X.shape[0])
 
     def step(tree: Trees, start: Any, carry: Any) -> Any:
-        node, now, bias, given = carry
+        node, now, bias, given, last = carry
+        # Where all rows go left, nothing is asked: the step belongs to the feature that was asked last.
+        asks = (tree.feature[node] >= 0) & ~sends_all_left(tree)[node]
+        last = jnp.where(asks, tree.feature[node], last)
         child = next_nodes(tree, X, node)
         # A root's own value belongs to the bias of its tree.
         after = jnp.where(child == node, now, start + tree.value[child])
         change = link(after) - link(now)
-        return child, after, bias, given.at[rows, jnp.maximum(tree.feature[node], 0)].add(change)
+        bias = bias + jnp.where(last < 0, change, 0)
+        return child, after, bias, given.at[rows, jnp.maximum(last, 0)].add(jnp.where(last < 0, 0, change)), last
 
     def add(i: Any, carry: Any) -> Any:
         start, bias, given = carry
@@ -156,8 +165,8 @@ def contributions(
         root = start + tree.value[0]
         bias = bias + link(root) - link(start)
         node = jnp.zeros(X.shape[0], jnp.int32)
-        grown = jax.lax.fori_loop(0, depth, lambda _, c: step(tree, start, c), (node, root, bias, given))
-        return grown[1:]
+        grown = jax.lax.fori_loop(0, depth, lambda _, c: step(tree, start, c), (node, root, bias, given, node - 1))
+        return grown[1:4]
 
     start = jnp.broadcast_to(base[0], X.shape[:1]).astype(jnp.float32)
     given = jnp.zeros(X.shape, jnp.float32)
@@ -165,11 +174,11 @@ def contributions(
     return bias, given
 
 
-def gain_importances(trees: Trees, features: int) -> np.ndarray:
-    """The sum of the gains of the splits by each feature, (features,)."""
-    used = np.asarray(trees.feature) >= 0
+def gain_importances(trees: Trees, features: int, complexity: float = 0.0) -> np.ndarray:
+    """The sum of the gains of the splits by each feature, less `complexity` for each split, (features,)."""
+    used = (np.asarray(trees.feature) >= 0) & ~np.asarray(sends_all_left(trees))
     gains = np.asarray(trees.gain, np.float64)[used]
-    return np.bincount(np.asarray(trees.feature)[used], np.maximum(gains, 0), minlength=features)
+    return np.maximum(np.bincount(np.asarray(trees.feature)[used], gains - complexity, minlength=features), 0)
 
 
 def tree_text(tree: Trees, features: Sequence[Feature]) -> str:
@@ -183,6 +192,8 @@ def tree_text(tree: Trees, features: Sequence[Feature]) -> str:
             lines.append(f"{indent}value {float(tree.value[node]):.6g}")
             return
         feature, left = features[number], int(tree.left[node])
+        if sends_all_left(tree)[node]:
+            return show(left, depth)
         if np.isnan(tree.threshold[node]):
             bits = np.asarray(tree.categories[node])
             inside = [c for c in range(feature.categories) if bits[c // WORD] >> (c % WORD) & 1]

@@ -315,3 +315,85 @@ def test_train_of_a_network_takes_the_optimizers_own_rate(tmp_path, name, rate):
         model.train(data({"x": X}, X), steps=3)
         kernels.append(model.get_variable_value("dnn/hiddenlayer_0/kernel"))
     np.testing.assert_array_equal(*kernels)
+
+
+# ---- boosted trees: by the kernels of TensorFlow 2.8, which were the last ones
+
+
+def table():
+    draw = np.random.RandomState(4)
+    x = draw.randn(48).astype("float32").round(3)
+    z = (draw.rand(48) * 10).astype("float32").round(3)
+    c = np.array(["a", "b", "cc", "d"], object)[draw.randint(0, 4, 48)]
+    k = draw.randint(0, 6, 48).astype("int64")
+    w = (draw.rand(48) * 2 + 0.1).astype("float32").round(3)
+    u = draw.randn(48, 2).astype("float32").round(3)
+    y = x * 1.3 + np.sin(z) + (c == "cc") * 1.7 - (k == 2) + draw.randn(48) * 0.4
+    return {"x": x, "z": z, "c": c, "k": k, "w": w, "u": u}, y.astype("float32").round(3)
+
+
+TREES = {
+    "a node that no split improves takes its step": (
+        est.BoostedTreesRegressor,
+        {"l1_regularization": 0.03},
+        "xz",
+        9,
+        [0.36056, 0.36056, -0.02495, 0.36056, 0.00668, -0.76745],
+        {"x_bucketized": 3.60861, "z_bucketized": 0.51017},
+    ),
+    "indicators are split one category at a time": (
+        est.BoostedTreesClassifier,
+        {},
+        "ck",
+        9,
+        [-0.2913, 0.16412, -0.56133, -0.68579, -0.2913, -1.00381],
+        {"c": 0.25263, "k": 0.24363},
+    ),
+    "pruning": (
+        est.BoostedTreesClassifier,
+        {"pruning_mode": "post", "tree_complexity": 0.02, "max_depth": 4},
+        "xz",
+        12,
+        [-0.12418, -0.32557, -0.38897, -0.32557, -0.38897, -0.65276],
+        {"x_bucketized": 0.60094, "z_bucketized": 0.15789},
+    ),
+    "the constant is found by weights": (
+        est.BoostedTreesClassifier,
+        {"center_bias": True, "weight_column": "w"},
+        "xz",
+        11,
+        [-0.83386, 0.17809, -0.77908, 0.17809, -0.83386, -1.18011],
+        {"x_bucketized": 0.68635, "z_bucketized": 0.34418},
+    ),
+    "importances of a column of two numbers": (
+        est.BoostedTreesRegressor,
+        {"n_trees": 2},
+        "ux",
+        6,
+        [0.33144, 0.33144, 0.01678, 0.33144, 0.11481, -0.70607],
+        {"u": 1.04109, "x_bucketized": 3.11295},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_boosted_trees_after_batches(tmp_path, name):
+    make, arguments, keys, steps, logits, gains = TREES[name]
+    features, y = table()
+    columns = {
+        "x": fc.bucketized_column(fc.numeric_column("x"), [-1.0, -0.3, 0.2, 0.9]),
+        "z": fc.bucketized_column(fc.numeric_column("z"), [1.0, 2.5, 4.0, 5.5, 7.0, 8.5]),
+        "c": fc.indicator_column(fc.categorical_column_with_vocabulary_list("c", ["a", "b", "cc"])),
+        "k": fc.indicator_column(fc.categorical_column_with_identity("k", 6)),
+        "u": fc.numeric_column("u", shape=2),
+    }
+    arguments = {"n_trees": 3, "max_depth": 3, **arguments}
+    model = make([columns[k] for k in keys], 1, str(tmp_path), **arguments)
+    number = make is est.BoostedTreesRegressor
+    model.train(data(features, y if number else (y > 0.6).astype("int64"), size=48))
+    assert int(model.get_variable_value("global_step")) == steps
+    found = [p["predictions" if number else "logits"][0] for p in model.predict(data(features, size=48, passes=1))]
+    np.testing.assert_allclose(found[:6], logits, atol=1e-4)
+    found = model.experimental_feature_importances()
+    assert found == pytest.approx(gains, abs=1e-4)
+    assert "inf" not in model.to_text()

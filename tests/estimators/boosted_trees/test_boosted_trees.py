@@ -212,7 +212,7 @@ def test_importances_and_explanations():
     gains = model.experimental_feature_importances()
     shares = model.experimental_feature_importances(normalize=True)
     assert list(gains) == list(shares) and sum(shares.values()) == pytest.approx(1)
-    assert set(gains) == {"a", "c_indicator"}
+    assert set(gains) == {"a", "c"}
     explained = list(model.experimental_predict_with_explanations(lambda: batches(repeat=False)))
     assert len(explained) == len(LABELS)
     for row in explained[:10]:
@@ -259,6 +259,7 @@ WRONG = {
     "deep": (lambda: est.BoostedTreesRegressor(max_depth=30), "max_leaf_nodes"),
     "rate": (lambda: est.BoostedTreesRegressor(learning_rate=0), "learning_rate must be above 0"),
     "pruning": (lambda: est.BoostedTreesRegressor(pruning_mode="pre"), "needs tree_complexity above 0"),
+    "complexity": (lambda: est.BoostedTreesRegressor(tree_complexity=0.1), "has no effect without pruning"),
     "mode": (lambda: est.BoostedTreesRegressor(pruning_mode="pots", tree_complexity=1), "Did you mean 'post'"),
     "epsilon": (lambda: est.BoostedTreesRegressor(quantile_sketch_epsilon=1.5), "between 0 and 1"),
     "memory": (lambda: small(train_in_memory=True), "n_batches_per_layer must be 1"),

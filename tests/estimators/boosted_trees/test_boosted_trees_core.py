@@ -214,6 +214,8 @@ def test_pruning_keeps_a_weak_split_above_a_strong_one():
     pruned, owner = jax.device_get(prune(tree, 1.0))
     assert pruned.feature.tolist() == [0, 1, -1, -1, -1, -1, -1]
     assert owner.tolist() == [0, 1, 2, 3, 4, 2, 2]
+    bare = jax.device_get(prune(tree._replace(gain=np.array([0.2, 1.1, 0.2, 0, 0, 0, 0], "float32")), 1.0)[0])
+    assert bare.feature.tolist() == [0, 1, -1, -1, -1, -1, -1]  # whatever both bring together
 
 
 def test_predictions_and_contributions_add_up(table):
