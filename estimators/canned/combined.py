@@ -18,6 +18,7 @@ from lamina.estimators.canned.canned import (
 from lamina.estimators.canned.dnn import check_dropout, check_hidden, dnn_logits
 from lamina.estimators.canned.linear import linear_logits
 from lamina.estimators.feature_columns import FeatureColumn
+from lamina.estimators.feature_columns.sequence import over_all_steps
 from lamina.estimators.heads import Head
 from lamina.estimators.modes import Minimize, ModeKeys
 from lamina.estimators.optimizers import get_optimizer
@@ -48,9 +49,8 @@ class _Combined(CannedEstimator):
 
     def _make_columns(self) -> list[FeatureColumn]:
         owner = type(self).__name__
-        self._wide = check_column_list(
-            owner, "linear_feature_columns", self._argument("linear_feature_columns") or None
-        )
+        wide = check_column_list(owner, "linear_feature_columns", self._argument("linear_feature_columns") or None)
+        self._wide = over_all_steps(wide)
         self._deep = check_column_list(owner, "dnn_feature_columns", self._argument("dnn_feature_columns") or None)
         return [*self._wide, *self._deep]
 

@@ -71,16 +71,16 @@ def dnn_logits(
         return dense(x, units, "logits")
 
 
-def check_hidden(owner: str, argument: str, units: Any) -> tuple[int, ...]:
+def check_hidden(owner: str, argument: str, units: Any, least: int = 1) -> tuple[int, ...]:
     """Sizes of hidden layers as a tuple.
 
     Raises:
-        ValueError: there are none, or one is below 1.
+        ValueError: there are fewer than `least`, or one is below 1.
     """
     if isinstance(units, (str, bytes)) or not hasattr(units, "__iter__"):
         raise TypeError(f"{owner}: {argument} must be a list of sizes such as [64, 32], got {describe(units)}.")
     found = tuple(check_int(owner, f"{argument}[{i}]", u, 1) for i, u in enumerate(units))
-    if not found:
+    if len(found) < least:
         raise ValueError(f"{owner}: {argument} must have at least one size, such as [64, 32].")
     return found
 
@@ -98,7 +98,7 @@ class _DNN(CannedEstimator):
     def _check_arguments(self) -> None:
         super()._check_arguments()
         owner = type(self).__name__
-        self._hidden = check_hidden(owner, "hidden_units", self._argument("hidden_units"))
+        self._hidden = check_hidden(owner, "hidden_units", self._argument("hidden_units"), least=0)
         self._dropout = check_dropout(owner, "dropout", self._argument("dropout"))
         self._activation = activations.get(self._argument("activation_fn"))
         rate = _LEARNING_RATE if self._is_fitted else None
@@ -124,7 +124,7 @@ class DNNClassifier(Classifier, _DNN):
     """Classes by a deep network over the features.
 
     Args:
-        hidden_units: the sizes of the hidden layers.
+        hidden_units: the sizes of the hidden layers; there may be none.
         feature_columns: dense feature columns; `fit` infers them from the data if None.
         model_dir: see `Estimator`.
         n_classes: the number of classes: 2 if None, or as many as `fit` finds.

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from lamina.core.checks import check_choice
 from lamina.estimators.canned.canned import CannedEstimator, class_head, given_head, number_head
 from lamina.estimators.canned.sdca import LinearSDCA
-from lamina.estimators.feature_columns import linear_model
+from lamina.estimators.feature_columns import FeatureColumn, linear_model
+from lamina.estimators.feature_columns.sequence import over_all_steps
 from lamina.estimators.heads import BinaryClassHead, Head
 from lamina.estimators.inputs import as_features
 from lamina.estimators.modes import EstimatorSpec, Minimize, ModeKeys, no_op
@@ -30,6 +31,9 @@ def linear_logits(features: Mapping[str, Any], columns: Sequence[Any], units: in
 
 
 class _Linear(CannedEstimator):
+    def _make_columns(self) -> list[FeatureColumn]:
+        return over_all_steps(super()._make_columns())
+
     def _check_arguments(self) -> None:
         super()._check_arguments()
         owner = type(self).__name__

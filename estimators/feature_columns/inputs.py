@@ -21,7 +21,7 @@ from lamina.estimators.feature_columns.column import (
     transform_host,
 )
 from lamina.estimators.feature_columns.embedding import COMBINERS, EmbeddingColumn, combine_rows
-from lamina.estimators.feature_columns.sequence import SequenceColumn, dense_steps, is_sequence
+from lamina.estimators.feature_columns.sequence import SequenceColumn, dense_steps, is_sequence, over_all_steps
 from lamina.estimators.variables import ModelFrame, get_variable, variable_scope
 from lamina.layers.layer import Layer
 from lamina.state.frame import current_frame
@@ -170,7 +170,7 @@ def linear_model(
 
     Args:
         features: what `transform_host` returned; or raw features by name.
-        feature_columns: any columns but those of sequences.
+        feature_columns: any columns; of sequences, those of categories, all steps of which are a sample's.
         units: the number of outputs.
         sparse_combiner: how the rows of a sample with several categories become one: "sum", "mean" or "sqrtn".
         trainable: whether training changes the weights.
@@ -179,7 +179,8 @@ def linear_model(
     Returns:
         An array (batch, units).
     """
-    columns = sort_columns("linear_model", feature_columns, (DenseColumn, CategoricalColumn), _SEQUENCE_CURE)
+    given = check_columns("linear_model", feature_columns, (DenseColumn, CategoricalColumn), _SEQUENCE_CURE)
+    columns = sort_columns("linear_model", over_all_steps(given), (DenseColumn, CategoricalColumn), _SEQUENCE_CURE)
     check_int("linear_model", "units", units, 1)
     check_choice("linear_model", "sparse_combiner", sparse_combiner, COMBINERS)
     inputs = step_inputs(columns, features)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -114,6 +114,11 @@ class SequenceCategoricalColumn(SequenceColumn, CategoricalColumn):
     def describe(self) -> dict[str, Any]:
         """A row of the summary."""
         return {"name": self.name, "kind": self.maker, "details": self.categorical_column.describe()["details"]}
+
+
+def over_all_steps(columns: Iterable[Any]) -> list[Any]:
+    """Columns where the categories of all steps of a sequence are those of the sample, as linear models take them."""
+    return [c.categorical_column if isinstance(c, SequenceCategoricalColumn) else c for c in columns]
 
 
 def dense_steps(column: Any, inputs: Mapping[str, Any], tables: Any) -> tuple[Any, Any]:

@@ -397,3 +397,27 @@ def test_boosted_trees_after_batches(tmp_path, name):
     found = model.experimental_feature_importances()
     assert found == pytest.approx(gains, abs=1e-4)
     assert "inf" not in model.to_text()
+
+
+# ---- what is accepted
+
+
+STEPS = np.array([[1, 2, 0, 3], [2, 3, -1, -1], [-1, -1, -1, -1], [4, -1, -1, -1]])
+
+
+def test_a_linear_model_takes_the_categories_of_all_steps(tmp_path):
+    target = np.array([1.0, -1.0, 0.5, 2.0], "float32")[:, None]
+    found = []
+    for make in (fc.sequence_categorical_column_with_identity, fc.categorical_column_with_identity):
+        model = est.LinearRegressor([make("s", 5)], str(tmp_path / make.__name__), optimizer=est.optimizers.SGD(0.1))
+        model.train(data({"s": STEPS}, target), steps=2)
+        found.append(model.get_variable_value("linear/linear_model/s/weights"))
+    np.testing.assert_allclose(found[0], found[1])
+    assert found[0].shape == (5, 1) and (found[0] != 0).all()
+
+
+def test_a_network_without_hidden_layers_is_a_linear_one(tmp_path):
+    model = est.DNNRegressor([], [fc.numeric_column("x")], str(tmp_path), optimizer=est.optimizers.SGD(0.1))
+    model.train(data({"x": X}, X * 2), steps=30)
+    assert "dnn/logits/kernel" in model.get_variable_names()
+    assert float(model.get_variable_value("dnn/logits/kernel")[0, 0]) == pytest.approx(2, abs=0.05)
