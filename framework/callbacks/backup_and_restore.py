@@ -158,7 +158,8 @@ class BackupAndRestore(Callback):
             warnings.warn(
                 "BackupAndRestore: x cannot tell its position (it has no get_state and set_state). A resumed run draws "
                 "its batches again and drops those that were used, so it is exact only if x gives the same batches "
-                "each time. A Dataset or a PyDataset is exact always.",
+                "each time. A Dataset is exact always; so is a PyDataset, but one that changes itself in on_epoch_end "
+                "needs get_state and set_state too.",
                 stacklevel=5,
             )
         self.manager.save(run.step, run.capture(between_epochs), metrics, {".meta": self._meta})

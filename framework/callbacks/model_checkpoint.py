@@ -10,7 +10,7 @@ from lamina.core.checks import check_int, check_type
 from lamina.core.errors import listing
 
 _WEIGHTS = (".weights.h5", ".safetensors")
-_OTHERS = (".keras", ".h5", ".hdf5", ".npz")
+_MODELS = (".keras", ".h5", ".hdf5")
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -20,8 +20,9 @@ class ModelCheckpoint(MonitorCallback):
 
     Args:
         filepath: the path, with places for the number of the epoch, of the batch, and for logs, such as
-            "run/{epoch:02d}-{val_loss:.2f}.keras". It ends with `.keras`; with `save_weights_only` it ends with
-            `.weights.h5` or `.safetensors`, or has no ending: then it is the prefix of a TensorFlow checkpoint.
+            "run/{epoch:02d}-{val_loss:.2f}.keras". It ends with `.keras`, or with `.h5` or `.hdf5` for Keras' old
+            format; with `save_weights_only` it ends with `.weights.h5` or `.safetensors`, or has no ending: then it is
+            the prefix of a TensorFlow checkpoint.
         monitor: the name of the log that `save_best_only` follows.
         verbose: 1 prints what is done.
         save_best_only: whether to save only when the log is better than ever.
@@ -71,15 +72,15 @@ class ModelCheckpoint(MonitorCallback):
             raise ValueError(f"{owner}: save_freq must be 'epoch' or a number of batches, got {save_freq!r}.")
         self.save_freq = save_freq if isinstance(save_freq, str) else check_int(owner, "save_freq", save_freq, 1)
         if save_weights_only:
-            if self.filepath.endswith(_OTHERS) and not self.filepath.endswith(_WEIGHTS):
+            if self.filepath.endswith((*_MODELS, ".npz")) and not self.filepath.endswith(_WEIGHTS):
                 raise ValueError(
                     f"{owner}: with save_weights_only=True filepath must end with {listing(_WEIGHTS)}, or have no "
                     f"ending for TensorFlow's checkpoint format, got {self.filepath!r}."
                 )
-        elif not self.filepath.endswith(".keras"):
+        elif not self.filepath.endswith(_MODELS) or self.filepath.endswith(".weights.h5"):
             raise ValueError(
-                f"{owner}: filepath must end with '.keras', got {self.filepath!r}. Pass save_weights_only=True to save "
-                "the weights alone, in one of the other formats."
+                f"{owner}: filepath must end with {listing(_MODELS)}, got {self.filepath!r}. Pass "
+                "save_weights_only=True to save the weights alone, in one of the other formats."
             )
         self._epoch = 0
         self._seen = 0  # batches of this epoch

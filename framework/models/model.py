@@ -341,7 +341,7 @@ class Model(Trainer, Layer):
     # ---- on disk
 
     def save(self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
-        """Writes the model as one `.keras` file; see `lamina.saving.save_model`."""
+        """Writes the model as one file, `.keras` or in the old format `.h5`; see `lamina.saving.save_model`."""
         save_model(self, filepath, overwrite, **kwargs)
 
     def save_weights(

@@ -105,6 +105,8 @@ def test_a_log_that_there_is_none_of(tmp_path):
 def test_paths():
     with pytest.raises(ValueError, match="must end with '.keras'.*save_weights_only"):
         ModelCheckpoint("run/weights")
+    with pytest.raises(ValueError, match="must end with '.keras'.*save_weights_only"):
+        ModelCheckpoint("m.weights.h5")
     for path in ("m.keras", "m.h5", "m.npz"):
         with pytest.raises(ValueError, match="must end with '.weights.h5'"):
             ModelCheckpoint(path, save_weights_only=True)

@@ -309,7 +309,7 @@ def test_layers_may_save_in_their_own_way(tmp_path):
 
 def test_paths_and_existing_files(tmp_path):
     model = small()
-    for path, cure in (("m", "end it with '.keras'"), ("m.h5", "end it"), ("m.weights.h5", "save_weights")):
+    for path, cure in (("m", "end it with '.keras'"), ("m.npz", "end it"), ("m.weights.h5", "save_weights")):
         with pytest.raises(ValueError, match=cure):
             model.save(tmp_path / path)
     model.save(tmp_path / "m.keras")

@@ -1,4 +1,4 @@
-"""Whole models in HDF5, as Keras 2 wrote them, and Keras 3 does on request."""
+"""Whole models in HDF5, as Keras 2 wrote them, and Keras 3 and `legacy_writing` do on request."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
         config = parse_json(text, f"the model_config of '{path}'")
         if not isinstance(config, dict) or "class_name" not in config:
             raise FileFormatError(f"'{path}': its model_config does not describe a model.")
-        config = modern(modern_config, config, path)
+        if "module" not in config:  # lamina's own are in Keras 3's form
+            config = modern(modern_config, config, path)
         model = model_from(config, custom_objects, path, Datasets(root, path, os.path.getsize(path)).nbytes)
         if not model.built:
             raise ValueError(f"{owner_label(model)}: '{path}' does not tell the shape of its input. Save it built.")
@@ -46,7 +47,7 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
         text = attribute(root, "training_config", path) if compile else None
         if text is not None:
             training = parse_json(text, f"the training_config of '{path}'")
-            training = modern(modern_compile_config, training, path)
+            training = modern(_compile_config, training, path)
             compile_from(model, training, custom_objects, path)
             if model.optimizer is not None and not load_legacy_optimizer(model.optimizer, root, path):
                 warnings.warn(
@@ -55,3 +56,11 @@ def load_legacy_model(path: str, custom_objects: dict[str, Any] | None, compile:
                     stacklevel=3,
                 )
     return model
+
+
+def _compile_config(training: dict[str, Any]) -> dict[str, Any]:
+    """The training_config in Keras 3's form, in which lamina's own has its entries already."""
+    optimizer = training.get("optimizer_config")
+    if isinstance(optimizer, dict) and "module" in optimizer:
+        return {**training, "optimizer": optimizer}
+    return modern_compile_config(training)

@@ -1,4 +1,4 @@
-"""The weights of Keras 2's HDF5 files: a group for each layer, with the names of its weights in their order."""
+"""The weights in HDF5 files of Keras' old format: a group for each layer, with the names of its weights in order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lamina.models.saving.hdf5 import Datasets, attribute
 from lamina.models.saving.parts import load_optimizer
 from lamina.models.saving.walk import saved_parts
 from lamina.optimizers.optimizer import Optimizer
+from lamina.state.variable import Variable
 from lamina.wire.errors import FileFormatError
 
 # Names of slots that stand before the variable's in the optimizers since Keras 2.11.
@@ -23,6 +24,20 @@ WEIGHTS, OPTIMIZER, TOP_LEVEL = "model_weights", "optimizer_weights", "top_level
 def is_legacy(root: Any) -> bool:
     """Whether an open HDF5 file has the weights of Keras 2, or a whole model of it."""
     return WEIGHTS in root or "layer_names" in root.attrs or "layer_names0" in root.attrs
+
+
+def _saved_ids(model: Any) -> set[int]:
+    """The identities of the weights that files hold."""
+    return {id(v) for _, part in saved_parts(model) if not isinstance(part, Optimizer) for v in part._saved_variables()}
+
+
+def weights_of_layers(model: Any) -> dict[str, list[Variable]]:
+    """The weights of each layer by its name, in the order of the old format: those that are trained come first."""
+    saved = _saved_ids(model)
+    return {
+        layer.name: [v for v in (*layer.trainable_weights, *layer.non_trainable_weights) if id(v) in saved]
+        for layer in model.layers
+    }
 
 
 def load_legacy_weights(
@@ -57,11 +72,8 @@ def load_legacy_weights(
             raise FileFormatError(f"'{path}': the weight '{lost[0]}' is named, but not there.")
         if names:
             stored[layer] = names
-    saved = {
-        id(v) for _, part in saved_parts(model) if not isinstance(part, Optimizer) for v in part._saved_variables()
-    }
-    own = {layer.name: [*layer.trainable_weights, *layer.non_trainable_weights] for layer in model.layers}
-    own = {name: kept for name, weights in own.items() if (kept := [v for v in weights if id(v) in saved])}
+    saved = _saved_ids(model)
+    own = {name: weights for name, weights in weights_of_layers(model).items() if weights}
     if set(stored) <= set(own) or by_name:
         pairs = [(stored[name], own[name]) for name in stored if name in own]
     else:
@@ -70,7 +82,13 @@ def load_legacy_weights(
         names = [f"{inside}{TOP_LEVEL}/{name}" for name in _names(group[TOP_LEVEL], "weight_names", path)]
         pairs.append((names, model._saved_variables()))
         stored[TOP_LEVEL] = names
-    places = {name: v.path for names, weights in pairs for name, v in zip(names, weights, strict=False)}
+    first: dict[str, str] = {}
+    second: set[str] = set()  # the weights of a layer inside two others: each of these has them in the file
+    for names, weights in pairs:
+        for name, variable in zip(names, weights, strict=False):
+            if first.setdefault(variable.path, name) != name:
+                second.add(name)
+    places = {name: path for path, name in first.items()}
     user_map = matching.pop("name_map", None)
 
     def find(name: str) -> str | None:
@@ -81,7 +99,7 @@ def load_legacy_weights(
         return places.get(name, name)
 
     variables = {v.path: v for v in model.weights if id(v) in saved}
-    shapes = {name: arrays.shape(name) for names in stored.values() for name in names}
+    shapes = {name: arrays.shape(name) for names in stored.values() for name in names if name not in second}
     if by_name:
         matching["partial"] = True
     label, source = owner_label(model), f"the file '{path}'"

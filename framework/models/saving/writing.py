@@ -1,4 +1,4 @@
-"""`model.save`: a model as one file, in Keras 3's format."""
+"""`model.save`: a model as one file, in Keras 3's format, or in the old one of HDF5."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ from lamina.core.config import object_sharing, serialize_object
 from lamina.core.errors import describe, owner_label
 from lamina.models.saving import archive
 from lamina.models.saving.hdf5 import require_h5py, write_groups
+from lamina.models.saving.legacy_writing import require_graph, training_config, write_legacy_model
 from lamina.models.saving.parts import save_assets, saved_groups
 
 # The version of Keras whose format is written.
 KERAS_VERSION = "3.15.1"
+# Endings of the old format.
+LEGACY = (".h5", ".hdf5")
 
 
 def save_model(model: Any, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any) -> None:
     """Writes a model as one file: its architecture, its weights, and how it was compiled, with the optimizer's state.
 
-    The file is a `.keras` archive, which Keras 3 reads too. It appears whole or not at all. A function or class of
-    yours goes in by name: decorate it with `lamina.saving.register_keras_serializable()`.
+    The file is a `.keras` archive, or Keras' old format in HDF5, `.h5` or `.hdf5`; Keras 3 reads both. It appears whole
+    or not at all. A function or class of yours goes in by name: decorate it with
+    `lamina.saving.register_keras_serializable()`. Prefer `.keras`: the old format holds no subclassed models and no
+    vocabularies that were learned, and Keras 3 does not take up an optimizer's slots from it, which `load_model` does.
 
     Args:
         model: a model.
-        filepath: a path that ends with `.keras`.
+        filepath: a path that ends with `.keras`, `.h5` or `.hdf5`.
         overwrite: whether an existing file is replaced.
         **kwargs: `include_optimizer`: whether the compile configuration and the optimizer's state are written.
 
     Raises:
-        ValueError: the path ends otherwise; or the model holds a function without a name.
+        ValueError: the path ends otherwise; the model holds a function without a name; or the old format cannot hold
+            the model.
         FileExistsError: the file exists, and `overwrite` is False.
         ImportError: h5py is not installed.
 
@@ -51,14 +57,16 @@ def save_model(model: Any, filepath: str | os.PathLike, overwrite: bool = True, 
     if kwargs.pop("zipped", None) is False or kwargs:
         raise unknown_arguments("save", kwargs or ["zipped=False"], ["filepath", "include_optimizer", "overwrite"])
     path = check_path("save", filepath, overwrite)
-    if not path.endswith(".keras"):
-        cure = (
-            "weights alone can be written by save_weights" if path.endswith(".weights.h5") else "end it with '.keras'"
-        )
+    if path.endswith(".weights.h5"):
+        raise ValueError(f"{owner_label(model)}: {path!r} is a path for weights alone, which save_weights writes.")
+    if not path.endswith((".keras", *LEGACY)):
         raise ValueError(
-            f"{owner_label(model)}: save writes archives of Keras 3, so the path {path!r} is unknown; {cure}."
+            f"{owner_label(model)}: save knows the format by the path's ending, got {path!r}; end it with '.keras'."
         )
     require_h5py()
+    if path.endswith(LEGACY):
+        _save_legacy(model, path, include_optimizer)
+        return
     texts = {archive.METADATA: json.dumps(_metadata()), archive.CONFIG: model_json(model, include_optimizer)}
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, archive.spooled() as weights:
@@ -66,6 +74,22 @@ def save_model(model: Any, filepath: str | os.PathLike, overwrite: bool = True, 
         some = save_assets(model, Path(folder))
         with replacing(path) as file:
             archive.write_archive(file, texts, weights, Path(folder) if some else None)
+
+
+def _save_legacy(model: Any, path: str, include_optimizer: bool) -> None:
+    require_graph(model, path)
+    with object_sharing():
+        config = serialize_object(model)
+    # Keras looks the model's class up by this name alone.
+    config["class_name"] = config["registered_name"] or config["class_name"]
+    texts = {"keras_version": KERAS_VERSION, "backend": "jax", "model_config": _to_json(config, model)}
+    compiled = model.get_compile_config() if include_optimizer and model.optimizer is not None else None
+    if compiled is not None:
+        texts["training_config"] = _to_json(training_config(compiled), model)
+    model._assign_paths()
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with replacing(path) as file:
+        write_legacy_model(file, model, texts, compiled is not None and model.optimizer.built)
 
 
 def check_path(method: str, path: Any, overwrite: bool) -> str:
@@ -103,6 +127,10 @@ def model_json(model: Any, include_optimizer: bool = True) -> str:
         compiled = model.get_compile_config() if include_optimizer else None
     if compiled is not None:
         config["compile_config"] = compiled
+    return _to_json(config, model)
+
+
+def _to_json(config: dict[str, Any], model: Any) -> str:
     try:
         return json.dumps(config)
     except TypeError:
