@@ -63,10 +63,11 @@ class TreeInput:
                 self._numeric.append((column, False))
                 numbers += _places(column.name, column.width)
             else:
+                one_by_one = isinstance(column, IndicatorColumn)
                 inner: Any = column.categorical_column if isinstance(column, IndicatorColumn) else column
                 ids = None if inputs is None else inner.ids(inputs)
                 single = ids is None or (ids.ids.shape[1] == 1 and ids.weights is None)
-                if inner is column and single and inner.num_buckets <= most:
+                if not one_by_one and single and inner.num_buckets <= most:
                     self.categories.append(inner)
                     categories.append(Feature(column.name, inner.num_buckets, _labels(inner)))
                 else:
