@@ -376,7 +376,7 @@ TREES = {
 }
 
 
-@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("name", [n if n == "pruning" else pytest.param(n, marks=pytest.mark.slow) for n in TREES])
 def test_boosted_trees_after_batches(tmp_path, name):
     make, arguments, keys, steps, logits, gains = TREES[name]
     features, y = table()
