@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 import re
 
 import numpy as np
@@ -225,3 +226,29 @@ def test_a_hostile_index_of_shards(tmp_path, index, problem):
     path.write_text(index)
     with pytest.raises(FileFormatError, match=problem):
         model.load_weights(path)
+
+
+def test_shards_written_anew_leave_the_old_ones_until_the_index_is_there(tmp_path, monkeypatch):
+    path = tmp_path / "w.weights.json"
+    model = filled(make())
+    model.save_weights(path, max_shard_size=1)
+    before = [w.numpy() for w in model.weights]
+    (tmp_path / "w_extra.weights.h5").write_bytes(b"of someone else")
+    for w in model.weights:
+        w.assign(w.numpy() + 1)
+    replace = os.replace
+
+    def cut_off(source, target):
+        if str(target).endswith(".weights.json"):
+            raise OSError("cut off before the index")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", cut_off)
+    with pytest.raises(OSError, match="cut off"):
+        model.save_weights(path, max_shard_size=1)
+    monkeypatch.undo()
+    model.load_weights(path)
+    for w, value in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(w.numpy(), value)
+    model.save_weights(path, max_shard_size=1)
+    assert sorted(os.listdir(tmp_path)) == ["w.weights.json", "w_00001.weights.h5", "w_extra.weights.h5"]

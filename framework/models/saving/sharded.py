@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -29,6 +30,9 @@ _INDEX_BYTES = 1 << 28
 def write_sharded(path: str, groups: Groups, max_shard_size: float) -> None:
     """Writes the arrays of parts to files `NAME_00000.weights.h5`, ..., then the index.
 
+    The files of an index that is there stay until the new one has its name, then they go: at every moment an index and
+    its files belong together.
+
     Args:
         path: that of the index; it ends with `.weights.json`.
         groups: (name of the part, arrays by name) by path.
@@ -40,7 +44,10 @@ def write_sharded(path: str, groups: Groups, max_shard_size: float) -> None:
     most = check_number("save_weights", "max_shard_size", max_shard_size, 0) * _GIB
     shards, total = _split(groups, most)
     folder, stem = os.path.split(path.removesuffix(INDEX))
-    names = [f"{stem}_{i:05d}.weights.h5" for i in range(len(shards))]
+    own = re.compile(re.escape(stem) + r"_(\d{5})\.weights\.h5")
+    old = {int(m[1]): m[0] for name in _named(path) if (m := own.fullmatch(name))}
+    first = 0 if len(shards) <= min(old, default=len(shards)) else max(old) + 1
+    names = [f"{stem}_{first + i:05d}.weights.h5" for i in range(len(shards))]
     places: dict[str, list[str]] = {}
     for name, shard in zip(names, shards, strict=True):
         for part in shard:
@@ -51,6 +58,17 @@ def write_sharded(path: str, groups: Groups, max_shard_size: float) -> None:
         stack.enter_context(replacing(path)).write(json.dumps(index, indent=4).encode())
         for name, shard in zip(names, shards, strict=True):
             write_groups(stack.enter_context(replacing(os.path.join(folder, name))), shard)
+    for name in old.values():
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, name))
+
+
+def _named(path: str) -> set[str]:
+    """The files that the index at a path names, if there is one that can be read."""
+    try:
+        return set(_read_index(path))
+    except (FileNotFoundError, FileFormatError):
+        return set()
 
 
 def _split(groups: Groups, most: float) -> tuple[list[Groups], int]:
@@ -73,13 +91,8 @@ def _split(groups: Groups, most: float) -> tuple[list[Groups], int]:
     return shards, total
 
 
-@contextlib.contextmanager
-def open_sharded(path: str) -> Iterator[ShardedDatasets]:
-    """The arrays of the files that an index names, to read.
-
-    Raises:
-        FileFormatError: the index or a file is damaged, not safe to read, or missing.
-    """
+def _read_index(path: str) -> dict[str, set[str]]:
+    """The groups that an index says are in each file."""
     if os.path.getsize(path) > _INDEX_BYTES:
         raise FileFormatError(f"'{path}' is refused: an index of {os.path.getsize(path)} bytes.")
     with open(path, "rb") as file:
@@ -98,6 +111,17 @@ def open_sharded(path: str) -> Iterator[ShardedDatasets]:
             wanted.setdefault(name, set()).add(group.strip("/"))
     if len(wanted) > _MOST_FILES:
         raise FileFormatError(f"'{path}' is refused: it names {len(wanted)} files.")
+    return wanted
+
+
+@contextlib.contextmanager
+def open_sharded(path: str) -> Iterator[ShardedDatasets]:
+    """The arrays of the files that an index names, to read.
+
+    Raises:
+        FileFormatError: the index or a file is damaged, not safe to read, or missing.
+    """
+    wanted = _read_index(path)
     with contextlib.ExitStack() as stack:
         found: dict[str, Datasets] = {}
         for name, some in wanted.items():
