@@ -51,6 +51,12 @@ def convolved(x: Any, kernel: Any = KERNEL, **options: Any) -> Any:
     return lax.conv_general_dilated(x, kernel, **settings)
 
 
+def pooled(reducer: Any, start: float, zeros: int, window: int, x: Any) -> Any:
+    """Zeros behind a convolution, and a pool behind them, which must not take them for its own padding."""
+    x = jnp.pad(convolved(x), ((0, 0), (zeros, zeros), (zeros, zeros), (0, 0)))
+    return lax.reduce_window(x, start, reducer, (1, window, window, 1), (1, 2, 2, 1), "VALID")
+
+
 def switched(x: Any) -> Any:
     index = jnp.sum(x > 0).astype("int32") % 3
     return lax.switch(index, [lambda v: v * 2, lambda v: jnp.tanh(v), lambda v: -v], x)
@@ -169,6 +175,8 @@ FUNCTIONS: dict[str, Entry] = {
         lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "SAME"),
         [IMAGE],
     ),
+    "zeros_before_a_greatest": (lambda x: pooled(lax.max, -jnp.inf, 1, 3, x), [IMAGE - 9]),
+    "many_zeros_before_a_sum": (lambda x: pooled(lax.add, 0.0, 3, 2, x), [IMAGE - 9]),
     "sum_pool": (lambda x: lax.reduce_window(x, 0.0, lax.add, (1, 3, 3, 1), (1, 1, 1, 1), "VALID"), [IMAGE]),
     "scan": (recurrent, [ROWS]),
     "scan_reverse": (lambda x: lax.scan(lambda s, r: (s * 0.5 + r, s), jnp.ones(4), x, reverse=True), [ROWS]),

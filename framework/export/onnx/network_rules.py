@@ -143,7 +143,8 @@ def _pool(e: Emitter, instr: Instr, **more: Any) -> None:
 def _kept_apart(e: Emitter, x: str, dtype: Any) -> str:
     """`x`; if it has been padded, behind a comparison that changes nothing.
 
-    ONNX Runtime makes a Pad with zeros the padding of the pool behind it, though zeros count and padding does not.
+    ONNX Runtime makes a Pad with zeros the padding of the pool behind it. A greatest element is another then, since
+    zeros count and padding does not; and it refuses padding as large as the window.
     """
     makers = {node.outputs[0]: node for node in e.nodes}
     made = makers.get(x)
