@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lamina.core.naming import free_name
 from lamina.metrics.metric import Metric
 from lamina.state.rng import SeedGenerator
 from lamina.state.variable import Variable
@@ -123,10 +124,7 @@ def assign_paths(layer: Any, prefix: str = "") -> None:
         taken: set[str] = set()
 
         def free(name: str) -> str:
-            candidate, n = name, 0
-            while candidate in taken:
-                n += 1
-                candidate = f"{name}_{n}"
+            candidate = free_name(name, taken)
             taken.add(candidate)
             return path + candidate
 

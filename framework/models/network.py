@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lamina.core.errors import ShapeError, describe, listing, owner_label
-from lamina.core.naming import snake_case
+from lamina.core.naming import free_name, snake_case
 from lamina.core.nest import map_structure, pack
 from lamina.layers.input_layer import Input, InputLayer
 from lamina.layers.layer import Layer
@@ -269,7 +269,7 @@ def settle_names(layers: list[Layer], owner: str) -> None:
     for layer in layers:
         if layer.auto_named:
             if layer.name in taken:
-                layer.name = _free_name(snake_case(type(layer).__name__), taken)
+                layer.name = free_name(snake_case(type(layer).__name__), taken)
             taken[layer.name] = layer
 
 
@@ -278,13 +278,5 @@ def _name_ops(operations: list[Operation]) -> None:
     taken = {o.name: o.target for o in operations if o.is_layer}
     for operation in operations:
         if not operation.is_layer:
-            operation._name = _free_name(operation.class_name, taken)
+            operation._name = free_name(operation.class_name, taken)
             taken[operation._name] = operation.target
-
-
-def _free_name(base: str, taken: Mapping[str, Any]) -> str:
-    name, n = base, 0
-    while name in taken:
-        n += 1
-        name = f"{base}_{n}"
-    return name

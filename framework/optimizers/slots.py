@@ -7,28 +7,15 @@ from typing import Any
 
 import jax
 
+from lamina.core.naming import free_name
 from lamina.state.variable import Variable
-
-
-def unique(name: str, taken: Sequence[str]) -> str:
-    """`name`, or `name_1`, `name_2`, ..., whichever is not taken.
-
-    Example:
-        >>> unique("kernel", ["bias", "kernel"])
-        'kernel_1'
-    """
-    number, candidate = 0, name
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate
 
 
 def unique_names(variables: Sequence[Variable]) -> tuple[str, ...]:
     """One name for each variable: its path, numbered where two are alike."""
     names: dict[str, None] = {}
     for variable in variables:
-        names[unique(variable.path, names)] = None  # type: ignore[arg-type]
+        names[free_name(variable.path, names)] = None
     return tuple(names)
 
 
@@ -55,7 +42,7 @@ def slot_variables(owner: str, state: Any, names: Sequence[str]) -> list[Variabl
                 fields.append(str(key.key))
             elif isinstance(key, jax.tree_util.GetAttrKey) and not key.name.startswith("inner"):
                 fields.append(key.name)
-        name = unique("_".join([*parameter, *fields]) or "state", slots)  # type: ignore[arg-type]
+        name = free_name("_".join([*parameter, *fields]) or "state", slots)
         slots[name] = Variable(value, trainable=False, autocast=False, name=name)
         slots[name].path = f"{owner}/{name}"
     return list(slots.values())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.naming import free_name
 from lamina.export.onnx.table import TABLE
 from lamina.export.onnx.tensors import NUMBERS
 from lamina.export.rules import Gap, Target, Unsupported
@@ -66,10 +67,7 @@ class File:
     def unique(self, name: str) -> str:
         """A name that nothing has, made of one that is wanted."""
         name = "".join(c if c.isprintable() and c != " " else "_" for c in name) or "tensor"
-        chosen, n = name, 0
-        while chosen in self.names:
-            n += 1
-            chosen = f"{name}_{n}"
+        chosen = free_name(name, self.names)
         self.names.add(chosen)
         return chosen
 

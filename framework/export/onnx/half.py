@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.naming import free_name
 from lamina.graph.ir import Instr, Value, is_graph
 from lamina.graph.opset import OPSET
 
@@ -56,10 +57,9 @@ class Halved:
 
     def unique(self, name: str) -> str:
         """A name that no value has."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
+        chosen = free_name(name, self.taken)
+        self.taken.add(chosen)
+        return chosen
 
 
 class _Part:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.naming import free_name
 from lamina.export.calibrate import MOVING
 from lamina.export.rules import Gap, Target, Unsupported
 from lamina.export.tflite.integers import refused
@@ -128,10 +129,7 @@ class Emitter:
         return Tensor(len(self.entry["tensors"]) - 1, tuple(shape), dtype, quant)
 
     def _unique(self, name: str) -> str:
-        chosen, n = name, 0
-        while chosen in self._names:
-            n += 1
-            chosen = f"{name}_{n}"
+        chosen = free_name(name, self._names)
         self._names.add(chosen)
         return chosen
 

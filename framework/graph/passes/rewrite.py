@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.core.naming import free_name
 from lamina.graph.ir import Instr, Value, is_floating
 from lamina.graph.verify import infer
 
@@ -27,10 +28,7 @@ class Rewriter:
 
     def unique(self, name: str) -> str:
         """A name that no value has."""
-        chosen, n = name, 0
-        while chosen in self._names:
-            n += 1
-            chosen = f"{name}_{n}"
+        chosen = free_name(name, self._names)
         self._names.add(chosen)
         return chosen
 
