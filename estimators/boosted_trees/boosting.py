@@ -154,7 +154,8 @@ def boost(
     plan = Plan(settings.max_depth, leaves, words_for(features), settings.pruning_mode)
     bins = np.pad(bins, ((0, 0), (0, size - rows)))
     labels, weights, held = (np.pad(a, ((0, size - rows), *((0, 0),) * (a.ndim - 1))) for a in (labels, weights, held))
-    limits = settings.limits(int((weights > 0).sum()))
+    counted = int((weights > 0).sum())
+    limits = settings.limits(counted)
     labels, weights, held = jnp.asarray(labels), jnp.asarray(weights), jnp.asarray(held)
     base = _start(kind, labels, weights, outputs) if centered else jnp.zeros(outputs, jnp.float32)
     logits = jnp.zeros((size, outputs), jnp.float32) + base
@@ -174,7 +175,7 @@ def boost(
             break
     flat = jax.device_get(trees)
     stacked = Trees(*(np.stack([np.stack([t[i] for t in r]) for r in flat]) for i in range(len(Trees._fields))))
-    stacked = stacked._replace(gain=stacked.gain / np.float32((weights > 0).sum()))
+    stacked = stacked._replace(gain=stacked.gain / np.float32(counted))
     found = np.asarray(jax.device_get(means))
     watched = None if held_out is None else found[:, 1].tolist()
     return Boosted(stacked, np.asarray(base), found[:, 0].tolist(), watched)

@@ -158,13 +158,9 @@ def _level(
     """Grows a level of at most `width` nodes, and sends the rows on: the tree and the node of each row."""
     slot = _slots(growth, node, width)
     growth, total = _settle(growth, slot, statistics, bins, limits, plan, width)
-    groups = ((0, numbers, False), (numbers, bins.shape[0], True))
-    found = [
-        search_splits(bins[first:last], slot, statistics, total, space, limits, categorical)
-        for first, last, categorical in groups
-        if first < last
-    ]
-    splits = best_of_groups(found, [first for first, last, _ in groups if first < last])
+    groups = [g for g in ((0, numbers, False), (numbers, bins.shape[0], True)) if g[0] < g[1]]
+    found = [search_splits(bins[i:j], slot, statistics, total, space, limits, c) for i, j, c in groups]
+    splits = best_of_groups(found, [first for first, _, _ in groups])
     grown = grow_level(growth, splits, total, boundaries, plan, limits)
     # The node that a row goes to, by the place of its node in the level and its bin.
     own = jnp.minimum(growth.start + jnp.arange(width), plan.nodes - 1)

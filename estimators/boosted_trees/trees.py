@@ -59,7 +59,7 @@ def empty_trees(shape: tuple[int, ...], words: int, numpy: Any = np) -> Trees:
 
 def sends_all_left(trees: Trees) -> Any:
     """Which nodes ask nothing: they take one more step for all of their rows."""
-    return (trees.threshold == np.inf) & (trees.missing_left == np.True_)
+    return (trees.threshold == np.inf) & trees.missing_left
 
 
 def words_for(features: Sequence[Feature]) -> int:

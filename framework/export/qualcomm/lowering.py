@@ -230,9 +230,8 @@ def _mean_by_convolution(b: Builder, instr: Instr, inputs: list[Value]) -> list[
     (x,) = inputs
     window, strides, pads = (instr.attrs[k] for k in ("window", "strides", "pads"))
     weights = np.full((*window, x.shape[-1], 1), 1 / math.prod(window), x.dtype)
-    y = b.emit(
-        "DepthwiseConv", [x, b.constant(weights)], strides=strides, pads=pads, dilations=(1,) * len(window)
-    )  # fmt: skip
+    dilations = (1,) * len(window)
+    y = b.emit("DepthwiseConv", [x, b.constant(weights)], strides=strides, pads=pads, dilations=dilations)
     if not any(map(any, pads)):
         return [y]
     scale = np.ones((), np.float64)
